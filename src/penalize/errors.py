@@ -1,0 +1,109 @@
+"""The named exceptions: each message names the target or argument, what was expected and what came."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArgumentError",
+    "ArrayError",
+    "BindError",
+    "ConfigError",
+    "DataError",
+    "DetachedError",
+    "MissingExtraError",
+    "NotBuiltError",
+    "NotCompiledError",
+    "PenalizeError",
+    "PenaltyError",
+    "RegistrationError",
+    "ShapeError",
+    "StrengthError",
+    "TargetError",
+    "UnknownNameError",
+]
+
+
+class PenalizeError(Exception):
+    """The base of every exception that penalize raises by name."""
+
+
+class ArgumentError(PenalizeError, ValueError):
+    """An argument has a value that cannot work."""
+
+
+class StrengthError(ArgumentError):
+    """A strength is not a finite real number >= 0."""
+
+
+class UnknownNameError(ArgumentError):
+    """A string names nothing in the table it was looked up in."""
+
+
+class ConfigError(ArgumentError):
+    """A config does not describe an object that can be built."""
+
+
+class RegistrationError(ArgumentError):
+    """A class or function cannot be registered under the name asked for."""
+
+
+class ShapeError(ArgumentError):
+    """An array has a shape that the operation is not defined for."""
+
+
+class DataError(ArgumentError):
+    """Training data do not fit each other or the model."""
+
+
+class ArrayError(PenalizeError, TypeError):
+    """An array is of a kind or dtype that the operation is not defined for."""
+
+
+class PenaltyError(PenalizeError, ValueError):
+    """A regularizer returned something other than one real number."""
+
+
+class TargetError(PenalizeError, LookupError):
+    """A name or pattern selects no target, or one that cannot be penalized."""
+
+
+class BindError(PenalizeError, RuntimeError):
+    """Penalties cannot act inside this optimizer's step."""
+
+
+class DetachedError(PenalizeError, RuntimeError):
+    """Penalties were used after `detach()`."""
+
+
+class NotBuiltError(PenalizeError, RuntimeError):
+    """A layer's weights were asked for before its input shape is known."""
+
+
+class NotCompiledError(PenalizeError, RuntimeError):
+    """A model was trained before `compile()`."""
+
+
+class MissingExtraError(PenalizeError, ImportError):
+    """A library of an optional extra is not installed."""
+
+
+def nearest(name: str, candidates: Iterable[str], count: int = 3) -> str:
+    """The end of a sentence that offers the names most like `name`, or lists some when none is alike.
+
+    >>> nearest("sofmax", ["softmax", "relu"])
+    "did you mean 'softmax'?"
+    >>> nearest("zzz", ["softmax", "relu"])
+    "known: 'softmax', 'relu'"
+    >>> nearest("zzz", [])
+    'there are none'
+    """
+    known = list(dict.fromkeys(candidates))
+    if not known:
+        return "there are none"
+    alike = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    if alike:
+        return f"did you mean {' or '.join(map(repr, alike))}?"
+    listed = ", ".join(map(repr, known[:12]))
+    return f"known: {listed}" + (f" and {len(known) - 12} more" if len(known) > 12 else "")
