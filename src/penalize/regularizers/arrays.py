@@ -24,7 +24,8 @@ def namespace(x: Any) -> ModuleType:
     if isinstance(x, np.ndarray | np.generic):
         return np
     if array_api_compat.is_array_api_obj(x):
-        return array_api_compat.array_namespace(x)  # type: ignore[no-any-return]
+        library: ModuleType = array_api_compat.array_namespace(x)
+        return library
     raise ArrayError(f"a regularizer takes a tensor or an array, got {type(x).__name__}: {x!r:.80}")
 
 

@@ -156,8 +156,8 @@ def _custom(name: Any, customs: Mapping[str, Any]) -> Any:
     if thing is None:
         known = [entry.class_name for entry in built_ins("regularizer")]
         raise UnknownNameError(
-            f"unknown regularizer {name[:80]!r}: {nearest(name, [*known, *custom_names(), *customs])} A custom one must be "
-            "registered with @penalize.saving.register_serializable() or passed in custom_objects"
+            f"unknown regularizer {name[:80]!r}: {nearest(name, [*known, *custom_names(), *customs])} "
+            "A custom one must be registered with @penalize.saving.register_serializable() or passed in custom_objects"
         )
     return thing
 

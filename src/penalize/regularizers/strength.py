@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 
 from penalize.errors import StrengthError
 
-__all__ = ["Strength", "StrengthAttribute", "as_strength", "is_zero", "strength_number"]
+__all__ = ["Strength", "StrengthAttribute", "as_strength", "is_zero", "strength_names", "strength_number"]
 
 Strength = float | torch.Tensor
 
 
 def as_strength(value: Any, argument: str, default: float | None = None) -> Strength:
-    """A finite real number >= 0 as a Python float; a 0-d torch tensor stays a tensor, so that it can be changed in place.
+    """A finite real number >= 0 as a Python float; a 0-d torch tensor stays one, so that it can be changed in place.
 
     `None` means `default` where there is one. NumPy scalars and 0-d arrays become exact Python floats.
 
@@ -78,10 +78,21 @@ class StrengthAttribute:
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
 
-    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+    @overload
+    def __get__(self, instance: None, owner: type) -> StrengthAttribute: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> Strength: ...
+    def __get__(self, instance: object | None, owner: type) -> StrengthAttribute | Strength:
         if instance is None:
             return self
-        return instance.__dict__[self.name]
+        strength: Strength = instance.__dict__[self.name]
+        return strength
 
     def __set__(self, instance: Any, value: Any) -> None:
         instance.__dict__[self.name] = as_strength(value, self.name, self.default)
+
+
+def strength_names(regularizer: object) -> tuple[str, ...]:
+    """The names of a regularizer's strengths, in the order of its class: ("l1", "l2") for L1L2, none for a function."""
+    attributes = {name: value for cls in reversed(type(regularizer).__mro__) for name, value in vars(cls).items()}
+    return tuple(name for name, value in attributes.items() if isinstance(value, StrengthAttribute))

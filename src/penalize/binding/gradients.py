@@ -1,0 +1,106 @@
+"""Penalty gradients added at an optimizer's step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from penalize.errors import BindError
+from penalize.evaluation import total, weight_losses
+from penalize.placement import WeightTarget
+from penalize.regularizers.base import has_gradient
+from penalize.regularizers.penalty import penalty
+
+__all__ = ["GradientBinding", "penalty_gradient"]
+
+
+def penalty_gradient(target: WeightTarget) -> torch.Tensor:
+    """The gradient of a target's penalty, in the layout the regularizer takes: closed form where declared, else autograd."""
+    weight = target.in_regularizer_layout(target.tensor().detach())
+    if has_gradient(target.regularizer):
+        gradient: torch.Tensor = target.regularizer.gradient(weight)
+        return gradient
+    with torch.enable_grad():
+        weight = weight.clone().requires_grad_()
+        value = penalty(target.regularizer, weight, target.name)
+        if not value.requires_grad:
+            return torch.zeros_like(weight)
+        (found,) = torch.autograd.grad(value, weight, allow_unused=True)
+    return torch.zeros_like(weight) if found is None else found
+
+
+class GradientBinding:
+    """Adds the gradients of weight penalties inside `optimizer.step()`, once a step, before the optimizer reads them.
+
+    With a closure the gradients are added after each evaluation of it, and the loss that it returns to the optimizer
+    contains the penalties.
+    """
+
+    def __init__(self, targets: Sequence[WeightTarget], optimizer: torch.optim.Optimizer) -> None:
+        self.targets = targets
+        self.optimizer = optimizer
+        self._check_targets()
+        self._handle = optimizer.register_step_pre_hook(self._before_step)
+
+    def remove(self) -> None:
+        """Leave the optimizer as it was."""
+        self._handle.remove()
+
+    def _check_targets(self) -> None:
+        known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
+        for target in self.targets:
+            if not target.frozen and id(target.tensor()) not in known:
+                raise BindError(
+                    f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so its "
+                    "penalty could not act; give the optimizer the parameter, or exclude the target with None"
+                )
+
+    def _before_step(
+        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        closure = args[0] if args else kwargs.get("closure")
+        if closure is None:
+            self._add_gradients()
+            return None
+        penalized = self._penalized(closure)
+        return ((penalized, *args[1:]), kwargs) if args else (args, {**kwargs, "closure": penalized})
+
+    def _penalized(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def evaluate() -> Any:
+            loss = closure()
+            self._add_gradients()
+            if loss is None:
+                return None
+            with torch.no_grad():
+                return loss + total(weight_losses(self.targets), torch.as_tensor(loss).device)
+
+        return evaluate
+
+    @torch.no_grad()
+    def _add_gradients(self) -> None:
+        # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
+        scale = getattr(self.optimizer, "grad_scale", None)
+        for target in self.targets:
+            if target.regularizer is None or target.frozen:
+                continue
+            parameter = target.tensor()
+            gradient = penalty_gradient(target)
+            if scale is not None:
+                gradient = gradient * scale
+            self._gradient_of(parameter, target).add_(gradient)
+
+    @staticmethod
+    def _gradient_of(parameter: torch.Tensor, target: WeightTarget) -> torch.Tensor:
+        """The parameter's gradient in the layout of the regularizer: a view, so that adding to it adds to the gradient."""
+        if not isinstance(parameter, nn.Parameter):
+            raise BindError(f"{target.name}: the module holds no parameter here any more, so no gradient can be added")
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if parameter.grad.layout != torch.strided:
+            raise BindError(
+                f"{target.name}: its gradient is sparse ({parameter.grad.layout}); use loss() instead of bind()"
+            )
+        return target.in_regularizer_layout(parameter.grad)

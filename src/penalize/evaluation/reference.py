@@ -1,0 +1,42 @@
+"""The plain evaluator: every penalty by its own regularizer, one after the other. Faster ones are held to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+
+from penalize.placement import ActivityTarget, WeightTarget
+from penalize.regularizers.penalty import penalty
+
+__all__ = ["activity_losses", "total", "weight_losses"]
+
+NamedLoss = tuple[str, torch.Tensor]
+
+
+def weight_losses(targets: Iterable[WeightTarget]) -> list[NamedLoss]:
+    """The penalty of each weight that is not frozen, in the order given; a weight given twice counts once."""
+    losses = []
+    seen = set()
+    for target in targets:
+        tensor = target.tensor()
+        if target.regularizer is None or target.frozen or id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        view = target.in_regularizer_layout(tensor)
+        losses.append((target.name, penalty(target.regularizer, view, target.name)))
+    return losses
+
+
+def activity_losses(targets: Iterable[ActivityTarget]) -> list[NamedLoss]:
+    """The penalties that the last outermost call recorded, in call order: one for each output of each call."""
+    entries = [(position, target.name, value) for target in targets for position, value in target.record.entries]
+    return [(name, value) for _, name, value in sorted(entries, key=lambda entry: entry[0])]
+
+
+def total(losses: Sequence[NamedLoss], device: torch.device) -> torch.Tensor:
+    """The sum of scalars on one device; 0 in float32 for none."""
+    result = torch.zeros((), device=device)
+    for _, value in losses:
+        result = result + value.to(device)
+    return result

@@ -1,0 +1,93 @@
+"""The report: what each target's penalty is now, and how many of its values are exactly zero."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from penalize.evaluation.reference import activity_losses, weight_losses
+from penalize.placement import ActivityTarget, WeightTarget
+
+__all__ = ["Report", "ReportRow", "report"]
+
+COLUMNS = ("target", "kind", "shape", "regularizer", "penalty", "share", "zeros")
+
+
+@dataclass(frozen=True)
+class ReportRow:
+    """One target: its penalty, that as a share of all penalties, and the share of its weights that are exactly zero.
+
+    `shape` and `zeros` are None for activity, `penalty` and `share` are 0 for frozen weights.
+    """
+
+    target: str
+    kind: str
+    shape: tuple[int, ...] | None
+    regularizer: Any
+    penalty: float
+    share: float
+    zeros: float | None
+
+    def cells(self) -> tuple[str, ...]:
+        """The row as text, in the order of the columns."""
+        return (
+            self.target or "(model)",
+            self.kind,
+            "" if self.shape is None else "x".join(map(str, self.shape)) or "scalar",
+            getattr(self.regularizer, "__name__", repr(self.regularizer)),
+            f"{self.penalty:.6g}",
+            f"{self.share:.1%}",
+            "" if self.zeros is None else f"{self.zeros:.1%}",
+        )
+
+
+class Report(Sequence[ReportRow]):
+    """The rows of a report; printed, it is a table."""
+
+    def __init__(self, rows: Iterable[ReportRow]) -> None:
+        self.rows = list(rows)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.rows[index]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[ReportRow]:
+        return iter(self.rows)
+
+    def __repr__(self) -> str:
+        table = [COLUMNS, *(row.cells() for row in self.rows)]
+        widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+        ]
+        return "\n".join([*lines, f"all penalties together: {sum(row.penalty for row in self.rows):.6g}"])
+
+
+@torch.no_grad()
+def report(weights: Iterable[WeightTarget], activities: Iterable[ActivityTarget]) -> Report:
+    """What each target's penalty is now; activity is that of the last call."""
+    weights, activities = list(weights), list(activities)
+    values: dict[str, float] = {}
+    for name, value in [*weight_losses(weights), *activity_losses(activities)]:
+        values[name] = values.get(name, 0.0) + float(value)
+    everything = sum(values.values())
+
+    def row(name: str, kind: str, shape: tuple[int, ...] | None, regularizer: Any, zeros: float | None) -> ReportRow:
+        penalty = values.get(name, 0.0)
+        return ReportRow(name, kind, shape, regularizer, penalty, penalty / everything if everything else 0.0, zeros)
+
+    rows = []
+    for weight in weights:
+        tensor = weight.in_regularizer_layout(weight.tensor())
+        zeros = float((tensor == 0).sum()) / max(tensor.numel(), 1)
+        kind = "frozen weight" if weight.frozen else "weight"
+        rows.append(row(weight.name, kind, tuple(tensor.shape), weight.regularizer, zeros))
+    for activity in activities:
+        if activity.regularizer is not None or activity.record.entries:
+            rows.append(row(activity.name, "activity", None, activity.regularizer, None))
+    return Report(rows)

@@ -1,0 +1,29 @@
+"""WHERE a penalty is paid: choosing parameters and outputs, and recording activity."""
+
+from penalize.placement.calls import Record, enter_call, exit_call, record_activity, record_value
+from penalize.placement.declared import Declarations, declarations_of, records_below
+from penalize.placement.hooks import install_hooks
+from penalize.placement.selection import Rules, aliases, select_activities, select_weights
+from penalize.placement.targets import ActivityTarget, Declaration, Layout, Target, WeightDeclaration, WeightTarget
+
+__all__ = [
+    "ActivityTarget",
+    "Declaration",
+    "Declarations",
+    "Layout",
+    "Record",
+    "Rules",
+    "Target",
+    "WeightDeclaration",
+    "WeightTarget",
+    "aliases",
+    "declarations_of",
+    "enter_call",
+    "exit_call",
+    "install_hooks",
+    "record_activity",
+    "record_value",
+    "records_below",
+    "select_activities",
+    "select_weights",
+]

@@ -1,0 +1,88 @@
+"""What one call of a model records: the penalties of its layers' outputs, kept until the next outermost call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+from penalize.errors import TargetError
+from penalize.regularizers.penalty import activity_penalty
+
+__all__ = ["Record", "enter_call", "exit_call", "output_tensors", "record_activity", "record_value"]
+
+
+class Record:
+    """The penalties that one target gave in the last outermost call: pairs of a position in that call and a scalar.
+
+    Copies and pickles are empty: penalties belong to the call that made them.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[tuple[int, torch.Tensor]] = []
+
+    def __reduce__(self) -> tuple[type[Record], tuple[()]]:
+        return Record, ()
+
+
+class _CurrentCall:
+    """The outermost module whose call is under way, and how many penalties it has recorded."""
+
+    def __init__(self) -> None:
+        self.outermost: nn.Module | None = None
+        self.recorded = 0
+
+
+_current = _CurrentCall()
+
+
+def enter_call(module: nn.Module, records: Iterable[Record]) -> None:
+    """Begin a call. When it is the outermost one, `records`, those of the module and all below it, are cleared."""
+    # A call that ended without `exit_call` (an error in a compiled graph) leaves its module here; calling the same
+    # module again begins anew.
+    if _current.outermost is None or _current.outermost is module:
+        _current.outermost = module
+        _current.recorded = 0
+        for record in records:
+            record.entries.clear()
+
+
+def exit_call(module: nn.Module) -> None:
+    """End a call that `enter_call` began."""
+    if _current.outermost is module:
+        _current.outermost = None
+
+
+def record_value(record: Record, value: torch.Tensor) -> None:
+    """Append a scalar to a record, at the next position of the current call.
+
+    Under `torch.export` nothing is recorded, so that the exported graph holds no trace of penalties.
+    """
+    if torch.compiler.is_exporting():
+        return
+    position = _current.recorded
+    _current.recorded = position + 1
+    record.entries.append((position, value))
+
+
+def record_activity(record: Record, regularizer: Any, output: Any, target: str) -> None:
+    """Record the penalty of every tensor of an output, one entry each."""
+    tensors = output_tensors(output)
+    if not tensors:
+        raise TargetError(f"{target}: an activity regularizer needs a tensor as output, got {type(output).__name__}")
+    for tensor in tensors:
+        record_value(record, activity_penalty(regularizer, tensor, target))
+
+
+def output_tensors(output: Any) -> list[torch.Tensor]:
+    """The tensors in an output that may be nested in lists, tuples and dicts: in order, a dict's keys sorted."""
+    if isinstance(output, torch.Tensor):
+        return [output]
+    if isinstance(output, dict):
+        keys = sorted(output) if type(output) is dict else list(output)
+        return [tensor for key in keys for tensor in output_tensors(output[key])]
+    if isinstance(output, list | tuple):
+        return [tensor for item in output for tensor in output_tensors(item)]
+    return []

@@ -1,0 +1,39 @@
+"""What a module declares of itself: the agreement between layers, which declare, and all who look for declarations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from penalize.placement.calls import Record
+from penalize.placement.targets import Declaration, WeightDeclaration
+
+__all__ = ["Declarations", "declarations_of", "records_below"]
+
+ATTRIBUTE = "_penalize_declarations"
+
+
+class Declarations:
+    """The weights of one module in creation order, by Keras's names, its activity, and the record of its calls.
+
+    A module that declares keeps one under the attribute `_penalize_declarations`.
+    """
+
+    def __init__(self) -> None:
+        self.weights: dict[str, WeightDeclaration] = {}
+        self.activity = Declaration()
+        self.record = Record()
+
+
+def declarations_of(module: nn.Module) -> Declarations | None:
+    """What a module declares, or None for modules that do not."""
+    return module.__dict__.get(ATTRIBUTE)
+
+
+def records_below(module: nn.Module) -> Iterator[Record]:
+    """The records of a module and of all modules in it that declare, once each."""
+    for part in module.modules():
+        declared = declarations_of(part)
+        if declared is not None:
+            yield declared.record

@@ -1,0 +1,149 @@
+"""Choosing targets: what modules declare, and rules from patterns to regularizers, the last match winning."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+from penalize.errors import ArgumentError, ArrayError, PenalizeError, TargetError, nearest
+from penalize.placement.calls import Record
+from penalize.placement.declared import declarations_of
+from penalize.placement.targets import SAME_LAYOUT, ActivityTarget, Declaration, WeightDeclaration, WeightTarget
+from penalize.regularizers import get
+from penalize.regularizers.penalty import penalty
+
+__all__ = ["Rules", "select_activities", "select_weights"]
+
+Rules = Mapping[Any, Any]
+
+
+@dataclass
+class _Candidate:
+    """One parameter, or one module, under all the names that the model has for it."""
+
+    names: list[str]
+    module: nn.Module
+    attribute: str
+    thing: Any
+
+    def matches(self, key: Any) -> bool:
+        if isinstance(key, str):
+            return any(fnmatch.fnmatchcase(name, key) for name in self.names)
+        if isinstance(key, type):
+            return isinstance(self.module, key)
+        return any(key(name, self.thing) for name in self.names)
+
+
+def select_weights(model: nn.Module, rules: Rules) -> dict[str, WeightTarget]:
+    """The weight targets of a model by dotted name: declared ones, overridden by rules. A tied weight is one target."""
+    targets = {}
+    candidates = _parameters(model)
+    chosen = _apply(rules, candidates, "weights", "parameter")
+    for candidate in candidates:
+        declaration = _declared_weight(candidate.module, candidate.attribute)
+        if id(candidate.thing) in chosen:
+            layout = SAME_LAYOUT if declaration is None else declaration.layout
+            declaration = WeightDeclaration(candidate.attribute, chosen[id(candidate.thing)], layout)
+        if declaration is not None and declaration.regularizer is not None:
+            target = WeightTarget(candidate.names[0], candidate.module, declaration)
+            _check_weight(target)
+            targets[target.name] = target
+    return targets
+
+
+def select_activities(model: nn.Module, rules: Rules) -> dict[str, ActivityTarget]:
+    """The activity targets of a model by dotted name (the model itself is ""): declared ones, overridden by rules."""
+    targets = {}
+    candidates = _modules(model)
+    chosen = _apply(rules, candidates, "activity", "module")
+    for candidate in candidates:
+        name = candidate.names[0]
+        declared = declarations_of(candidate.module)
+        if id(candidate.thing) in chosen:
+            if chosen[id(candidate.thing)] is not None:
+                declaration = Declaration(chosen[id(candidate.thing)])
+                targets[name] = ActivityTarget(name, candidate.module, declaration, Record())
+        elif declared is not None:
+            targets[name] = ActivityTarget(name, candidate.module, declared.activity, declared.record)
+    return targets
+
+
+def aliases(model: nn.Module) -> dict[str, str]:
+    """From every name of a parameter or module to the first one, which names its target."""
+    candidates = [*_modules(model), *_parameters(model)]
+    return {name: candidate.names[0] for candidate in candidates for name in candidate.names}
+
+
+def _parameters(model: nn.Module) -> list[_Candidate]:
+    found: dict[int, _Candidate] = {}
+    for prefix, module in model.named_modules(remove_duplicate=False):
+        for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+            name = f"{prefix}.{attribute}" if prefix else attribute
+            known = found.setdefault(id(parameter), _Candidate([], module, attribute, parameter))
+            known.names.append(name)
+    return list(found.values())
+
+
+def _modules(model: nn.Module) -> list[_Candidate]:
+    found: dict[int, _Candidate] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        found.setdefault(id(module), _Candidate([], module, "", module)).names.append(name)
+    return list(found.values())
+
+
+def _apply(rules: Rules, candidates: list[_Candidate], argument: str, kind: str) -> dict[int, Any]:
+    """From the identity of each matched thing to the regularizer of the last rule that matches it."""
+    if not isinstance(rules, Mapping):
+        raise ArgumentError(f"{argument} must be a dict from patterns to regularizers, got {type(rules).__name__}")
+    chosen: dict[int, Any] = {}
+    for key, identifier in rules.items():
+        _check_key(key, argument)
+        try:
+            regularizer = get(identifier)
+        except PenalizeError as error:
+            raise type(error)(f"{argument}[{_shown(key)}]: {error}") from error
+        matched = [candidate for candidate in candidates if candidate.matches(key)]
+        if not matched:
+            names = [name for candidate in candidates for name in candidate.names if name]
+            hint = nearest(key, names) if isinstance(key, str) else nearest("", names)
+            raise TargetError(f"{argument}[{_shown(key)}] matches no {kind} of the model: {hint}")
+        for candidate in matched:
+            chosen[id(candidate.thing)] = regularizer
+    return chosen
+
+
+def _check_key(key: Any, argument: str) -> None:
+    if isinstance(key, type) and not issubclass(key, nn.Module):
+        raise ArgumentError(f"{argument}: a class used as a key must be an nn.Module class, got {key.__name__}")
+    if not isinstance(key, str) and not callable(key):
+        raise ArgumentError(
+            f"{argument}: a key is a glob pattern, an nn.Module class or a predicate (name, object) -> bool, got {key!r:.80}"
+        )
+
+
+def _shown(key: str | type | Callable[..., Any]) -> str:
+    return repr(key) if isinstance(key, str) else getattr(key, "__name__", repr(key))
+
+
+def _declared_weight(module: nn.Module, attribute: str) -> WeightDeclaration | None:
+    declared = declarations_of(module)
+    if declared is None:
+        return None
+    return next((weight for weight in declared.weights.values() if weight.attribute == attribute), None)
+
+
+def _check_weight(target: WeightTarget) -> None:
+    """Refuse now what would fail at the first step: parameters without values, and regularizers that do not fit them."""
+    tensor = target.tensor()
+    if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+        raise TargetError(f"{target.name}: the parameter has no shape yet; call the model once, then attach")
+    if not tensor.dtype.is_floating_point:
+        raise ArrayError(f"{target.name}: only real floating-point weights can be penalized, got dtype {tensor.dtype}")
+    with torch.no_grad():
+        penalty(target.regularizer, target.in_regularizer_layout(tensor), target.name)

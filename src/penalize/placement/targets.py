@@ -1,0 +1,135 @@
+"""Targets: a parameter or an output, and the regularizer that is placed on it."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from penalize.errors import ArgumentError
+from penalize.placement.calls import Record
+from penalize.regularizers import get
+from penalize.regularizers.strength import strength_names
+
+__all__ = ["ActivityTarget", "Declaration", "Layout", "Target", "WeightDeclaration", "WeightTarget"]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The order of axes in which Keras holds a weight, as a permutation of the axes of torch's.
+
+    `axes` is what `torch.permute` takes to go from torch's layout to Keras's; `None` where both are the same.
+    """
+
+    axes: tuple[int, ...] | None = None
+
+    def to_keras(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A view of a tensor of torch's layout in Keras's."""
+        return tensor if self.axes is None else tensor.permute(self.axes)
+
+    def to_torch(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A view of a tensor of Keras's layout in torch's."""
+        if self.axes is None:
+            return tensor
+        return tensor.permute([self.axes.index(axis) for axis in range(len(self.axes))])
+
+
+SAME_LAYOUT = Layout()
+
+
+class Declaration:
+    """The regularizer placed on something; anything that `regularizers.get` takes can be assigned to it."""
+
+    def __init__(self, regularizer: Any = None) -> None:
+        self.regularizer = regularizer
+
+    @property
+    def regularizer(self) -> Any:
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, identifier: Any) -> None:
+        self._regularizer = get(identifier)
+
+
+class WeightDeclaration(Declaration):
+    """A weight that a module declares: its attribute, its layout and its regularizer."""
+
+    def __init__(self, attribute: str, regularizer: Any = None, layout: Layout = SAME_LAYOUT) -> None:
+        super().__init__(regularizer)
+        self.attribute = attribute
+        self.layout = layout
+
+
+class Target:
+    """What `penalties["name"]` gives: read and change the regularizer and its strength, also between steps."""
+
+    def __init__(self, name: str, module: nn.Module, declaration: Declaration) -> None:
+        self.name = name
+        self.module = module
+        self.declaration = declaration
+
+    @property
+    def regularizer(self) -> Any:
+        """The regularizer; `None` penalizes nothing."""
+        return self.declaration.regularizer
+
+    @regularizer.setter
+    def regularizer(self, identifier: Any) -> None:
+        self.declaration.regularizer = identifier
+
+    @property
+    def strength(self) -> Any:
+        """The regularizer's only strength. Setting it changes this target alone, not others of the same regularizer."""
+        return getattr(self.regularizer, self._strength_name())
+
+    @strength.setter
+    def strength(self, value: Any) -> None:
+        changed = copy.copy(self.regularizer)
+        setattr(changed, self._strength_name(), value)
+        self.regularizer = changed
+
+    def _strength_name(self) -> str:
+        names = strength_names(self.regularizer)
+        if len(names) != 1:
+            has = f"the strengths {' and '.join(names)}" if names else "no strength that is known by name"
+            raise ArgumentError(f"{self.name}: {self.regularizer!r} has {has}; assign to .regularizer instead")
+        return names[0]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.regularizer!r})"
+
+
+class WeightTarget(Target):
+    """A parameter of a module."""
+
+    declaration: WeightDeclaration
+
+    def tensor(self) -> torch.Tensor:
+        """The tensor that the module holds now, in torch's layout; looked up anew, so that swapped ones are seen."""
+        tensor: torch.Tensor = getattr(self.module, self.declaration.attribute)
+        return tensor
+
+    def in_regularizer_layout(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A view of the parameter, or of its gradient, as the regularizer takes it: Keras's layout for Keras's layers."""
+        return self.declaration.layout.to_keras(tensor)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the parameter takes no gradient, so that its penalty counts nothing.
+
+        Tensors swapped in by `torch.func.functional_call` are no parameters and always count.
+        """
+        tensor = self.tensor()
+        return isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+
+
+class ActivityTarget(Target):
+    """The output of a module, and the record of its penalties."""
+
+    def __init__(self, name: str, module: nn.Module, declaration: Declaration, record: Record) -> None:
+        super().__init__(name, module, declaration)
+        self.record = record

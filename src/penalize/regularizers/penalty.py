@@ -1,0 +1,53 @@
+"""A regularizer applied to a target, its result checked: the one place where penalties come into being."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import torch
+
+from penalize.errors import ArrayError, PenalizeError, PenaltyError, ShapeError
+from penalize.regularizers.arrays import no_terms, widen
+
+__all__ = ["activity_penalty", "penalty"]
+
+
+def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
+    """regularizer(x) as a 0-d tensor on x's device, float32 at least.
+
+    Python and NumPy numbers that a custom regularizer returns become tensors. Raises `PenaltyError`, naming the
+    target, when the result is not one real number; the errors of the regularizer itself name the target too.
+    """
+    try:
+        value = regularizer(x)
+    except (ArrayError, ShapeError) as error:
+        raise type(error)(f"{target}: {error}") from error
+    if isinstance(value, torch.Tensor):
+        if value.numel() != 1 or value.dtype.is_complex:
+            raise _not_one_number(regularizer, target, f"a tensor of shape {tuple(value.shape)} and {value.dtype}")
+        value = value.reshape(())
+        return value if value.dtype in (torch.float32, torch.float64) else value.float()
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        return torch.as_tensor(
+            float(value), dtype=x.dtype if x.dtype == torch.float64 else torch.float32, device=x.device
+        )
+    raise _not_one_number(regularizer, target, f"{type(value).__name__}: {value!r:.60}")
+
+
+def activity_penalty(regularizer: Any, output: torch.Tensor, target: str) -> torch.Tensor:
+    """The penalty of a layer's output divided by its batch size, the size of axis 0.
+
+    An empty batch gives 0; an output of rank 0 is not divided. Source: Keras 3.15.1.
+    """
+    if output.ndim == 0:
+        return penalty(regularizer, output, target)
+    batch = output.shape[0]
+    if batch == 0:
+        return no_terms(widen(output, target))  # type: ignore[no-any-return]
+    return penalty(regularizer, output, target) / batch
+
+
+def _not_one_number(regularizer: Any, target: str, got: str) -> PenalizeError:
+    name = getattr(regularizer, "__name__", type(regularizer).__name__)
+    return PenaltyError(f"{target}: the regularizer {name} must return one real number, got {got}")
