@@ -18,7 +18,7 @@ __all__ = ["GradientBinding", "penalty_gradient"]
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
-    """The gradient of a target's penalty, in the layout the regularizer takes: closed form where declared, else autograd."""
+    """The gradient of a target's penalty, in the regularizer's layout: closed form where declared, else autograd."""
     weight = target.in_regularizer_layout(target.tensor().detach())
     if has_gradient(target.regularizer):
         gradient: torch.Tensor = target.regularizer.gradient(weight)
@@ -54,19 +54,21 @@ class GradientBinding:
         for target in self.targets:
             if not target.frozen and id(target.tensor()) not in known:
                 raise BindError(
-                    f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so its "
-                    "penalty could not act; give the optimizer the parameter, or exclude the target with None"
+                    f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so "
+                    "its penalty could not act; give the optimizer the parameter, or exclude the target with None"
                 )
 
     def _before_step(
         self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        closure = args[0] if args else kwargs.get("closure")
+        # torch hands pre-hooks the arguments of `step` with the optimizer itself in front.
+        itself, *given = args
+        closure = given[0] if given else kwargs.get("closure")
         if closure is None:
             self._add_gradients()
             return None
         penalized = self._penalized(closure)
-        return ((penalized, *args[1:]), kwargs) if args else (args, {**kwargs, "closure": penalized})
+        return ((itself, penalized), {}) if given else (args, {**kwargs, "closure": penalized})
 
     def _penalized(self, closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
@@ -94,7 +96,7 @@ class GradientBinding:
 
     @staticmethod
     def _gradient_of(parameter: torch.Tensor, target: WeightTarget) -> torch.Tensor:
-        """The parameter's gradient in the layout of the regularizer: a view, so that adding to it adds to the gradient."""
+        """The parameter's gradient in the regularizer's layout: a view, so adding to it adds to the gradient."""
         if not isinstance(parameter, nn.Parameter):
             raise BindError(f"{target.name}: the module holds no parameter here any more, so no gradient can be added")
         if parameter.grad is None:

@@ -62,7 +62,7 @@ def attach(model: nn.Module, weights: Rules | None = None, activity: Rules | Non
     >>> import torch, penalize
     >>> from penalize.regularizers import L1, L2
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
-    >>> penalties = penalize.attach(model, weights={"*.weight": L2(1e-4), "2.weight": L1(1e-3)}, activity={"1": L1(1e-6)})
+    >>> penalties = penalize.attach(model, weights={"*.weight": L2(1e-4), "2.weight": L1(1e-3)}, activity={"1": L1()})
     >>> list(penalties)
     ['0.weight', '2.weight', '1']
     >>> loss = model(torch.ones(5, 4)).square().mean() + penalties.loss()
@@ -114,7 +114,7 @@ class Penalties(Mapping[str, Target]):
 
     @property
     def losses(self) -> list[torch.Tensor]:
-        """All penalties: first those of the outputs of the last outermost call, in call order, then those of weights."""
+        """All penalties: those of the outputs of the last outermost call, in call order, then those of weights."""
         return [value for _, value in self.named_losses()]
 
     def named_losses(self) -> list[tuple[str, torch.Tensor]]:

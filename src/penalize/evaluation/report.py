@@ -74,7 +74,7 @@ def report(weights: Iterable[WeightTarget], activities: Iterable[ActivityTarget]
     weights, activities = list(weights), list(activities)
     values: dict[str, float] = {}
     for name, value in [*weight_losses(weights), *activity_losses(activities)]:
-        values[name] = values.get(name, 0.0) + float(value)
+        values[name] = values.get(name, 0.0) + float(value.detach())
     everything = sum(values.values())
 
     def row(name: str, kind: str, shape: tuple[int, ...] | None, regularizer: Any, zeros: float | None) -> ReportRow:

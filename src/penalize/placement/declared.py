@@ -17,10 +17,12 @@ ATTRIBUTE = "_penalize_declarations"
 class Declarations:
     """The weights of one module in creation order, by Keras's names, its activity, and the record of its calls.
 
-    A module that declares keeps one under the attribute `_penalize_declarations`.
+    A module that declares keeps one under the attribute `_penalize_declarations`. `built` is False while the weights
+    that it declares do not exist yet.
     """
 
     def __init__(self) -> None:
+        self.built = True
         self.weights: dict[str, WeightDeclaration] = {}
         self.activity = Declaration()
         self.record = Record()

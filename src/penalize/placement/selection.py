@@ -43,6 +43,7 @@ class _Candidate:
 def select_weights(model: nn.Module, rules: Rules) -> dict[str, WeightTarget]:
     """The weight targets of a model by dotted name: declared ones, overridden by rules. A tied weight is one target."""
     targets = {}
+    _check_built(model)
     candidates = _parameters(model)
     chosen = _apply(rules, candidates, "weights", "parameter")
     for candidate in candidates:
@@ -123,7 +124,8 @@ def _check_key(key: Any, argument: str) -> None:
         raise ArgumentError(f"{argument}: a class used as a key must be an nn.Module class, got {key.__name__}")
     if not isinstance(key, str) and not callable(key):
         raise ArgumentError(
-            f"{argument}: a key is a glob pattern, an nn.Module class or a predicate (name, object) -> bool, got {key!r:.80}"
+            f"{argument}: a key is a glob pattern, an nn.Module class or a predicate (name, object) -> bool, "
+            f"got {key!r:.80}"
         )
 
 
@@ -138,8 +140,16 @@ def _declared_weight(module: nn.Module, attribute: str) -> WeightDeclaration | N
     return next((weight for weight in declared.weights.values() if weight.attribute == attribute), None)
 
 
+def _check_built(model: nn.Module) -> None:
+    for path, module in model.named_modules():
+        declared = declarations_of(module)
+        if declared is not None and not declared.built:
+            name = getattr(module, "name", path)
+            raise TargetError(f"{name} is not built, so its weights are not known; call the model once, then attach")
+
+
 def _check_weight(target: WeightTarget) -> None:
-    """Refuse now what would fail at the first step: parameters without values, and regularizers that do not fit them."""
+    """Refuse now what would fail at the first step: weights without values, regularizers that do not fit them."""
     tensor = target.tensor()
     if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
         raise TargetError(f"{target.name}: the parameter has no shape yet; call the model once, then attach")

@@ -114,7 +114,7 @@ class WeightTarget(Target):
         return tensor
 
     def in_regularizer_layout(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A view of the parameter, or of its gradient, as the regularizer takes it: Keras's layout for Keras's layers."""
+        """A view of the parameter, or of its gradient, as the regularizer takes it: Keras's layout in our layers."""
         return self.declaration.layout.to_keras(tensor)
 
     @property

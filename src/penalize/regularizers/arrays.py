@@ -30,7 +30,7 @@ def namespace(x: Any) -> ModuleType:
 
 
 def widen(x: Any, regularizer: str) -> Any:
-    """`x` in the dtype that its penalty is summed in: float32, or float64 where x is float64.
+    """The array `x` in the dtype that its penalty is summed in: float32, or float64 where x is float64.
 
     Raises `ArrayError`, naming the regularizer, for integers, booleans and complex numbers.
     """

@@ -106,7 +106,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     "package>name" to classes and functions that need not be registered.
 
     Nothing is imported: a config can only choose among the built-ins, what Python has registered, and
-    `custom_objects`. Raises `UnknownNameError` for an unknown class and `ConfigError` for a config that does not fit it.
+    `custom_objects`. Raises `UnknownNameError` for an unknown class and `ConfigError` for a config that does not fit.
 
     >>> deserialize({"class_name": "l1_l2", "config": {"l1": 0.3, "l2": 0.1}})
     L1L2(l1=0.3, l2=0.1)

@@ -16,19 +16,19 @@ __all__ = ["L1", "L1L2", "L2", "l1_l2"]
 
 def sum_of_absolutes(x: Any, strength: Strength, regularizer: str) -> Any:
     """strength * sum(abs(x)), summed in float32 at least; exactly 0 for strength 0."""
+    xp = namespace(x)
     wide = widen(x, regularizer)
     if is_zero(strength):
         return no_terms(wide)
-    xp = namespace(x)
     return strength * xp.sum(xp.abs(wide))
 
 
 def sum_of_squares(x: Any, strength: Strength, regularizer: str) -> Any:
     """strength * sum(x**2), summed in float32 at least; exactly 0 for strength 0."""
+    xp = namespace(x)
     wide = widen(x, regularizer)
     if is_zero(strength):
         return no_terms(wide)
-    xp = namespace(x)
     return strength * xp.sum(xp.square(wide))
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
-from typing import Any
-
+import numpy as np
 import torch
 
 from penalize.errors import ArrayError, PenalizeError, PenaltyError, ShapeError
@@ -28,7 +26,7 @@ def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
             raise _not_one_number(regularizer, target, f"a tensor of shape {tuple(value.shape)} and {value.dtype}")
         value = value.reshape(())
         return value if value.dtype in (torch.float32, torch.float64) else value.float()
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return torch.as_tensor(
             float(value), dtype=x.dtype if x.dtype == torch.float64 else torch.float32, device=x.device
         )
