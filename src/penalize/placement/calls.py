@@ -23,6 +23,11 @@ class Record:
     def __init__(self) -> None:
         self.entries: list[tuple[int, torch.Tensor]] = []
 
+    def clear(self) -> None:
+        """Forget what was recorded."""
+        # A new list: `torch.compile` need not look into the old one, nor guard the tensors in it.
+        self.entries = []
+
     def __reduce__(self) -> tuple[type[Record], tuple[()]]:
         return Record, ()
 
@@ -46,7 +51,7 @@ def enter_call(module: nn.Module, records: Iterable[Record]) -> None:
         _current.outermost = module
         _current.recorded = 0
         for record in records:
-            record.entries.clear()
+            record.clear()
 
 
 def exit_call(module: nn.Module) -> None:

@@ -2,4 +2,7 @@
 
 from penalize.registry import register_serializable
 
-__all__ = ["register_serializable"]
+# Keras's name for the same, so that its examples run as they are.
+register_keras_serializable = register_serializable
+
+__all__ = ["register_keras_serializable", "register_serializable"]

@@ -1,0 +1,173 @@
+"""Conv1D, Conv2D and Conv3D."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+
+from penalize import activations
+from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.arguments import choice, integer, integers
+from penalize.layers.layer import Layer
+from penalize.layers.padding import pad_same
+from penalize.layers.weights import CONV_LAYOUTS, KerasView, RegularizerOf
+from penalize.registry import built_in
+
+__all__ = ["Conv1D", "Conv2D", "Conv3D"]
+
+
+class _Convolution(Layer):
+    """What the convolutions share; `rank` is the number of spatial axes."""
+
+    rank: ClassVar[int]
+    convolve: ClassVar[Callable[..., torch.Tensor]]
+    paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
+
+    kernel = KerasView("kernel")
+    kernel_regularizer = RegularizerOf("kernel")
+    bias_regularizer = RegularizerOf("bias")
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        dilation_rate: int | tuple[int, ...] = 1,
+        groups: int = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.filters = integer(filters, "filters", self.name)
+        self.kernel_size = integers(kernel_size, self.rank, "kernel_size", self.name)
+        self.strides = integers(strides, self.rank, "strides", self.name)
+        self.padding = choice(padding, self.paddings, "padding", self.name)
+        self.data_format = as_data_format(data_format, self.name)
+        self.dilation_rate = integers(dilation_rate, self.rank, "dilation_rate", self.name)
+        self.groups = integer(groups, "groups", self.name)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        if self.filters % self.groups:
+            raise ArgumentError(f"{self.name}: filters ({self.filters}) must be a multiple of groups ({self.groups})")
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ArgumentError(
+                f"{self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both be above 1"
+            )
+        layout = CONV_LAYOUTS[self.rank]
+        self.declare_weight("kernel", kernel_initializer, kernel_regularizer, attribute="weight", layout=layout)
+        self.declare_weight("bias", bias_initializer, bias_regularizer)
+
+    def build(self, input_shape: Any) -> None:
+        channels = self._channels(input_shape)
+        if channels % self.groups:
+            raise ArgumentError(
+                f"{self.name}: the number of input channels ({channels}) must be a multiple of groups ({self.groups})"
+            )
+        self.build_weight("kernel", (*self.kernel_size, channels // self.groups, self.filters))
+        if self.use_bias:
+            self.build_weight("bias", (self.filters,))
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        channels = self.weight.shape[1] * self.groups
+        if self._channels(inputs.shape) != channels:
+            raise ShapeError(f"{self.name}: expected {channels} input channels, got shape {tuple(inputs.shape)}")
+        x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
+        x = self._pad(x)
+        x = type(self).convolve(x, self.weight, self.bias, self.strides, 0, self.dilation_rate, self.groups)
+        x = x if self.data_format == "channels_first" else x.movedim(1, -1)
+        output: torch.Tensor = self.activation(x)
+        return output
+
+    def _pad(self, x: torch.Tensor) -> torch.Tensor:
+        if self.padding == "same":
+            return pad_same(x, self.kernel_size, self.strides, self.dilation_rate)
+        return x
+
+    def _channels(self, shape: Any) -> int:
+        if len(shape) != self.rank + 2:
+            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(shape)}")
+        return int(shape[1 if self.data_format == "channels_first" else -1])
+
+
+def as_data_format(value: Any, layer: str) -> str:
+    """ "channels_last" (also for None) or "channels_first"."""
+    return choice(
+        "channels_last" if value is None else value, ("channels_last", "channels_first"), "data_format", layer
+    )
+
+
+@built_in("layer", module="keras.layers", names=["Convolution1D"])
+class Conv1D(_Convolution):
+    """Convolution over one axis; inputs (batch, steps, channels), or (batch, channels, steps) for "channels_first".
+
+    `kernel` has Keras's shape (size, channels / groups, filters); `state_dict` holds `weight` and `bias` as
+    `torch.nn.Conv1d` does. `padding` is "valid", "same" (output ceil(steps / stride), the odd zero after) or "causal"
+    (zeros before only).
+
+    Raises ArgumentError for bad or contradictory arguments, ShapeError for inputs of another rank or number of
+    channels. Source: Keras 3.15.1.
+
+    >>> import torch
+    >>> Conv1D(8, 3, padding="causal", kernel_regularizer="l2")(torch.ones(2, 10, 4)).shape
+    torch.Size([2, 10, 8])
+    """
+
+    rank = 1
+    convolve = staticmethod(F.conv1d)
+    paddings = ("valid", "same", "causal")
+
+    def _pad(self, x: torch.Tensor) -> torch.Tensor:
+        if self.padding == "causal":
+            return F.pad(x, ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
+        return super()._pad(x)
+
+
+@built_in("layer", module="keras.layers", names=["Convolution2D"])
+class Conv2D(_Convolution):
+    """Convolution over two axes; inputs (batch, rows, columns, channels), or channels second for "channels_first".
+
+    `kernel` has Keras's shape (height, width, channels / groups, filters); `state_dict` holds `weight` and `bias` as
+    `torch.nn.Conv2d` does. `padding` is "valid" or "same" (output ceil(size / stride), the odd zero after).
+
+    Raises ArgumentError for bad or contradictory arguments, ShapeError for inputs of another rank or number of
+    channels. Source: Keras 3.15.1.
+
+    >>> import torch
+    >>> Conv2D(8, 3, strides=2, padding="same", kernel_regularizer="l1")(torch.ones(2, 9, 9, 1)).shape
+    torch.Size([2, 5, 5, 8])
+    """
+
+    rank = 2
+    convolve = staticmethod(F.conv2d)
+
+
+@built_in("layer", module="keras.layers", names=["Convolution3D"])
+class Conv3D(_Convolution):
+    """Convolution over three axes; inputs (batch, a, b, c, channels), or channels second for "channels_first".
+
+    `kernel` has Keras's shape (ka, kb, kc, channels / groups, filters); `state_dict` holds `weight` and `bias` as
+    `torch.nn.Conv3d` does. `padding` is "valid" or "same" (output ceil(size / stride), the odd zero after).
+
+    Raises ArgumentError for bad or contradictory arguments, ShapeError for inputs of another rank or number of
+    channels. Source: Keras 3.15.1.
+
+    >>> import torch
+    >>> Conv3D(2, 3)(torch.ones(1, 5, 5, 5, 1)).shape
+    torch.Size([1, 3, 3, 3, 2])
+    """
+
+    rank = 3
+    convolve = staticmethod(F.conv3d)

@@ -1,0 +1,70 @@
+"""InputLayer and Input: the shape that a Sequential begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.arguments import integer
+from penalize.layers.layer import Layer
+from penalize.registry import built_in
+
+__all__ = ["Input", "InputLayer"]
+
+
+@built_in("layer", module="keras.layers")
+class InputLayer(Layer):
+    """Says and checks the shape of the inputs; as the first of a `Sequential` it lets the others be built at once.
+
+    `shape` is that of one input, without the batch axis, None for sizes that vary; `batch_size` fixes axis 0;
+    `batch_shape` gives both in one. Raises ArgumentError for bad shapes, ShapeError when called with another shape.
+    Source: Keras 3.15.1.
+
+    >>> InputLayer((28, 28)).batch_shape
+    (None, 28, 28)
+    """
+
+    def __init__(
+        self,
+        shape: Sequence[int | None] | None = None,
+        batch_size: int | None = None,
+        dtype: Any = None,
+        batch_shape: Sequence[int | None] | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(dtype=dtype, name=name)
+        if (shape is None) == (batch_shape is None):
+            raise ArgumentError(f"{self.name}: give either shape or batch_shape, got {shape!r} and {batch_shape!r}")
+        if shape is not None and not isinstance(shape, list | tuple):
+            raise ArgumentError(f"{self.name}: shape must be a tuple such as (28, 28), got {shape!r}")
+        if batch_shape is not None and batch_size is not None:
+            raise ArgumentError(f"{self.name}: batch_shape gives the batch size already, got batch_size {batch_size!r}")
+        whole = tuple(batch_shape) if batch_shape is not None else (batch_size, *(shape or ()))
+        self.batch_shape = tuple(None if size is None else integer(size, "shape", self.name) for size in whole)
+        self.built = True
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        fits = len(self.batch_shape) == inputs.ndim and all(
+            expected in (None, size) for expected, size in zip(self.batch_shape, inputs.shape, strict=True)
+        )
+        if not fits:
+            raise ShapeError(f"{self.name}: expected inputs of shape {self.batch_shape}, got {tuple(inputs.shape)}")
+        return inputs
+
+
+def Input(  # noqa: N802  Keras's name
+    shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    dtype: Any = None,
+    batch_shape: Sequence[int | None] | None = None,
+    name: str | None = None,
+) -> InputLayer:
+    """The first element of a `Sequential`: an `InputLayer` of this shape.
+
+    >>> Input(shape=(784,)).batch_shape
+    (None, 784)
+    """
+    return InputLayer(shape, batch_size, dtype, batch_shape, name)

@@ -1,0 +1,38 @@
+"""What a layer is called with: arrays and tensors, nested in lists, tuples and dicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from penalize.placement.calls import output_tensors
+
+__all__ = ["as_tensors", "shapes_of", "tensors_in"]
+
+tensors_in = output_tensors
+
+
+def as_tensors(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
+    """Arrays as tensors on `device`; floating values, also those of tensors, in `dtype`, as Keras casts them."""
+    if isinstance(value, list | tuple):
+        return type(value)([as_tensors(item, dtype, device) for item in value])
+    if isinstance(value, dict):
+        return {key: as_tensors(item, dtype, device) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = torch.from_numpy(np.ascontiguousarray(value)).to(device)
+    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        return value.to(dtype)
+    return value
+
+
+def shapes_of(value: Any) -> Any:
+    """The shape of a tensor, or of each tensor in a nested structure; None for anything else."""
+    if isinstance(value, torch.Tensor):
+        return tuple(value.shape)
+    if isinstance(value, list | tuple):
+        return [shapes_of(item) for item in value]
+    if isinstance(value, dict):
+        return {key: shapes_of(item) for key, item in value.items()}
+    return None

@@ -1,0 +1,46 @@
+"""Walking a tree of layers: its targets for `losses`, and its weights in Keras's order."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from penalize.placement import ActivityTarget, Layout, WeightTarget, declarations_of
+
+__all__ = ["declared_targets", "weights_below"]
+
+
+def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[ActivityTarget]]:
+    """The weight targets in creation order, depth first, none under a frozen layer; and all activity targets."""
+    weights: list[WeightTarget] = []
+    activities: list[ActivityTarget] = []
+    seen: set[int] = set()
+
+    def visit(part: nn.Module, trainable: bool) -> None:
+        if id(part) in seen:
+            return
+        seen.add(id(part))
+        trainable = trainable and getattr(part, "trainable", True)
+        declared = declarations_of(part)
+        if declared is not None:
+            layer = str(getattr(part, "name", type(part).__name__))
+            activities.append(ActivityTarget(layer, part, declared.activity, declared.record))
+            for name, weight in declared.weights.items():
+                if trainable and weight.regularizer is not None and part._parameters.get(weight.attribute) is not None:
+                    weights.append(WeightTarget(f"{layer}.{name}", part, weight))
+        for child in part.children():
+            visit(child, trainable)
+
+    visit(module, True)
+    return weights, activities
+
+
+def weights_below(module: nn.Module) -> list[tuple[Layout, nn.Parameter]]:
+    """Every parameter with its layout, once each, depth first; in a layer, in the order of its declarations."""
+    found: dict[int, tuple[Layout, nn.Parameter]] = {}
+    for part in module.modules():
+        declared = declarations_of(part)
+        layouts = {} if declared is None else {weight.attribute: weight.layout for weight in declared.weights.values()}
+        own = dict(part.named_parameters(recurse=False))
+        for attribute in [*(name for name in layouts if name in own), *(name for name in own if name not in layouts)]:
+            found.setdefault(id(own[attribute]), (layouts.get(attribute, Layout()), own[attribute]))
+    return list(found.values())

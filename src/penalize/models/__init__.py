@@ -1,0 +1,7 @@
+"""Models that train with their penalties, on Lightning's Trainer."""
+
+from penalize.models.history import History
+from penalize.models.model import Model
+from penalize.models.sequential import Sequential
+
+__all__ = ["History", "Model", "Sequential"]

@@ -1,0 +1,140 @@
+"""Training data as batches of (inputs, targets, sample weights) from arrays, tensors or a DataLoader."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from penalize.errors import ArgumentError, DataError
+
+__all__ = ["ArrayData", "as_loader", "class_weights", "first_inputs", "split", "unpack"]
+
+Batch = tuple[Any, Any, Any]
+
+
+class ArrayData(Dataset[Batch]):
+    """Arrays with the same first axis; `None` for targets or weights that are not given."""
+
+    def __init__(self, x: Any, y: Any = None, sample_weight: Any = None) -> None:
+        if x is None:
+            raise DataError("x must be an array, a tensor or a DataLoader, got None")
+        named = {"x": x, "y": y, "sample_weight": sample_weight}
+        self.arrays = tuple(None if array is None else _as_tensor(array, name) for name, array in named.items())
+        lengths = {name: len(array) for name, array in zip(named, self.arrays, strict=True) if array is not None}
+        if len(set(lengths.values())) > 1:
+            raise DataError(
+                "arrays must have the same length, got " + ", ".join(f"{k} {v}" for k, v in lengths.items())
+            )
+        if not lengths["x"]:
+            raise DataError("x is empty: at least one sample is needed")
+        self.length = lengths["x"]
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: Any) -> Batch:
+        x, y, weight = (None if array is None else array[index] for array in self.arrays)
+        return x, y, weight
+
+    def __getitems__(self, indices: list[int]) -> Batch:
+        # torch's loaders fetch a whole batch by this method where it is defined: one indexing instead of one a sample.
+        return self[torch.as_tensor(indices)]
+
+
+def as_loader(x: Any, y: Any, sample_weight: Any, *, batch_size: int | None, shuffle: bool) -> DataLoader[Any]:
+    """A DataLoader over the data; one that is given is used as it is, and brings its own targets and batches."""
+    if isinstance(x, DataLoader):
+        for value, name in ((y, "y"), (sample_weight, "sample_weight"), (batch_size, "batch_size")):
+            if value is not None:
+                raise DataError(f"{name} must not be given beside a DataLoader, which brings its own")
+        return x
+    data = x if isinstance(x, ArrayData) else ArrayData(x, y, sample_weight)
+    size = 32 if batch_size is None else batch_size
+    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
+        raise ArgumentError(f"batch_size must be an integer >= 1, got {batch_size!r}")
+    return DataLoader(data, batch_size=int(size), shuffle=shuffle, collate_fn=_same)
+
+
+def unpack(batch: Any) -> Batch:
+    """(inputs, targets, weights) of a batch of any loader: x alone, (x, y) or (x, y, weights)."""
+    if isinstance(batch, tuple | list):
+        if not 1 <= len(batch) <= 3:
+            raise DataError(f"a batch is x, (x, y) or (x, y, sample_weight), got {len(batch)} parts")
+        x, y, weight = (*batch, None, None)[:3]
+        return x, y, weight
+    return batch, None, None
+
+
+def first_inputs(loader: DataLoader[Any]) -> Any:
+    """The inputs of one batch, without drawing from the random numbers that training will use."""
+    state = torch.random.get_rng_state()
+    try:
+        return unpack(next(iter(loader)))[0]
+    except StopIteration:
+        raise DataError("the DataLoader is empty: at least one batch is needed") from None
+    finally:
+        torch.random.set_rng_state(state)
+
+
+def split(x: Any, y: Any, sample_weight: Any, share: float) -> tuple[ArrayData, ArrayData]:
+    """Training and validation data: the last `share` of the samples, before any shuffling, validates."""
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        raise ArgumentError(f"validation_split must be a number between 0 and 1, got {share!r}")
+    if isinstance(x, DataLoader):
+        raise ArgumentError("validation_split needs arrays or tensors; give a DataLoader's validation_data by itself")
+    data = ArrayData(x, y, sample_weight)
+    cut = int(len(data) * (1 - share))
+    if not 0 < cut < len(data):
+        raise ArgumentError(f"validation_split {share} leaves no sample to train or to validate on, of {len(data)}")
+    return ArrayData(*data[:cut]), ArrayData(*data[cut:])
+
+
+def class_weights(y: Any, sample_weight: Any, weights: Mapping[int, float]) -> torch.Tensor:
+    """One weight a sample: that of its class, times its own where there is one."""
+    if y is None:
+        raise DataError("class_weight needs y")
+    labels = _as_tensor(y, "y")
+    if labels.ndim > 1 and labels.shape[-1] > 1:
+        labels = labels.argmax(-1)
+    labels = labels.reshape(len(labels)).long()
+    missing = sorted(set(labels.tolist()) - set(weights))
+    if missing:
+        raise ArgumentError(f"class_weight must have every class of y; it lacks {missing[:8]}")
+    table = torch.zeros(max(weights) + 1)
+    for label, weight in weights.items():
+        table[label] = weight
+    result = table[labels]
+    return result if sample_weight is None else result * _as_tensor(sample_weight, "sample_weight").reshape(len(labels))
+
+
+def _as_tensor(array: Any, name: str) -> torch.Tensor:
+    if isinstance(array, torch.Tensor):
+        tensor = array
+    else:
+        values = np.asarray(array)
+        if values.dtype.kind not in "fiub":
+            raise DataError(f"{name} must hold numbers, got an array of dtype {values.dtype}")
+        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        # NumPy computes in float64 by default, Keras and torch in float32.
+        tensor = tensor.float() if tensor.dtype == torch.float64 else tensor
+    if tensor.ndim == 0:
+        raise DataError(f"{name} must have an axis of samples, got a single number")
+    return tensor
+
+
+def _same(batch: Any) -> Any:
+    return batch
+
+
+def validation(data: Any) -> tuple[Any, Any, Any]:
+    """The parts of `validation_data`: (x, y), (x, y, sample_weight) or a DataLoader."""
+    if isinstance(data, DataLoader | ArrayData):
+        return data, None, None
+    if isinstance(data, Sequence) and 2 <= len(data) <= 3:
+        x, y, weight = (*data, None)[:3]
+        return x, y, weight
+    raise DataError(f"validation_data must be (x, y), (x, y, sample_weight) or a DataLoader, got {type(data).__name__}")

@@ -1,0 +1,162 @@
+"""The LightningModule that Lightning's Trainer runs: one step of a model, its penalties and its logs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from penalize.errors import DataError
+from penalize.layers import Layer
+from penalize.losses import Loss
+from penalize.metrics import Metric
+from penalize.models.data import unpack
+from penalize.models.history import History
+
+__all__ = ["Mean", "TrainingModule"]
+
+
+class Mean:
+    """A running mean of scalars, weighted by the sizes of batches, kept on the device and in float64 where it can."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew."""
+        self.total: torch.Tensor | float = 0.0
+        self.weight = 0
+
+    def update(self, value: torch.Tensor, weight: int) -> None:
+        """Add the mean `value` of a batch of `weight` samples."""
+        wide = value.detach() if value.device.type == "mps" else value.detach().double()
+        self.total = self.total + wide * weight
+        self.weight += weight
+
+    def compute(self) -> float:
+        """The mean; 0 when nothing was added."""
+        return float(self.total) / self.weight if self.weight else 0.0
+
+
+class TrainingModule(pl.LightningModule):
+    """Trains, evaluates and predicts with a compiled model."""
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss | None,
+        metrics: Callable[[], list[Metric]],
+        optimizer: torch.optim.Optimizer | None,
+        history: History | None = None,
+        report: Callable[[int, dict[str, float]], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.loss = loss
+        self.own_optimizer = optimizer
+        self.history = history
+        self.report = report
+        self.stages = {stage: _Stage(metrics()) for stage in ("train", "val")}
+        self.val_logs: dict[str, float] = {}
+
+    def configure_optimizers(self) -> Any:
+        return self.own_optimizer
+
+    def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
+        return self._step(batch, self.stages["train"])
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self._step(batch, self.stages["val"])
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        return self.model(unpack(batch)[0])
+
+    def on_fit_start(self) -> None:
+        self._place_metrics()
+
+    def on_validation_start(self) -> None:
+        self._place_metrics()
+
+    def on_train_epoch_start(self) -> None:
+        self.stages["train"].reset()
+
+    def on_validation_epoch_start(self) -> None:
+        self.stages["val"].reset()
+
+    def on_validation_epoch_end(self) -> None:
+        logs = self.stages["val"].logs()
+        self.val_logs = {f"val_{name}": value for name, value in logs.items()}
+        self.log_dict(self.val_logs, prog_bar=True)
+
+    def on_train_epoch_end(self) -> None:
+        logs = self.stages["train"].logs()
+        self.log_dict(logs, prog_bar=True)
+        logs = {**logs, **self.val_logs}
+        self.val_logs = {}
+        if self.history is not None:
+            self.history.append(logs)
+        if self.report is not None:
+            self.report(self.current_epoch, logs)
+
+    def _place_metrics(self) -> None:
+        for stage in self.stages.values():
+            for metric in stage.metrics:
+                metric.to(self.device)
+
+    def _step(self, batch: Any, stage: _Stage) -> torch.Tensor:
+        x, y, weight = unpack(batch)
+        output = self.model(x)
+        penalties = self.model.losses
+        penalty = sum(penalties[1:], penalties[0]) if penalties else None
+        data_loss = self._data_loss(y, output, weight)
+        parts = [part for part in (data_loss, penalty) if part is not None]
+        if not parts:
+            raise DataError(f"{self.model.name}: there is nothing to minimize: compile with a loss, or add penalties")
+        total = sum(parts[1:], parts[0])
+        stage.update(total, penalty, y, output, _batch_size(x))
+        return total
+
+    def _data_loss(self, y: Any, output: Any, weight: Any) -> torch.Tensor | None:
+        if self.loss is None:
+            return None
+        if y is None:
+            raise DataError(f"{self.model.name}: the loss needs targets, but the data have no y")
+        # A loss without reduction gives a value a sample: their mean is what is minimized.
+        return self.loss(y, output, sample_weight=weight).mean()
+
+
+class _Stage:
+    """The logs of one pass over the data."""
+
+    def __init__(self, metrics: list[Metric]) -> None:
+        self.metrics = metrics
+        self.loss = Mean()
+        self.penalty = Mean()
+
+    def reset(self) -> None:
+        self.loss.reset()
+        self.penalty.reset()
+        for metric in self.metrics:
+            metric.reset()
+
+    def update(self, total: torch.Tensor, penalty: torch.Tensor | None, y: Any, output: Any, size: int) -> None:
+        self.loss.update(total, size)
+        if penalty is not None:
+            self.penalty.update(penalty, size)
+        with torch.no_grad():
+            for metric in self.metrics:
+                metric.update(y, output.detach())
+
+    def logs(self) -> dict[str, float]:
+        logs = {"loss": self.loss.compute()}
+        if self.penalty.weight:
+            logs["penalty"] = self.penalty.compute()
+        return {**logs, **{metric.name: float(metric.compute()) for metric in self.metrics}}
+
+
+def _batch_size(x: Any) -> int:
+    if isinstance(x, torch.Tensor):
+        return x.shape[0]
+    return _batch_size(next(iter(x.values() if isinstance(x, dict) else x)))
