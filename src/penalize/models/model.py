@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import importlib
 import sys
@@ -288,7 +289,8 @@ def trainable_parameters(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _make_metrics(identifiers: Sequence[Any], loss: losses.Loss | None) -> list[Any]:
-    return [_with_extra(metrics.get, identifier, loss=loss) for identifier in identifiers]
+    # Training and validation each count for themselves, also in a metric that the user made.
+    return [copy.deepcopy(_with_extra(metrics.get, identifier, loss=loss)) for identifier in identifiers]
 
 
 def _with_extra(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
