@@ -1,0 +1,117 @@
+"""Layers beside Keras: outputs, losses in their order, and gradients, with weights copied through set_weights."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import penalize
+
+ALL = {"activity_regularizer": "l2"}
+BOTH = {"kernel_regularizer": "l1", "bias_regularizer": "l2", **ALL}
+
+CASES = {
+    "Dense": [
+        ((3, 4), {"units": 5, **BOTH}),
+        ((2, 3, 4), {"units": 2, "activation": "gelu", "use_bias": False, **BOTH}),
+        ((3, 4), {"units": 4, "kernel_regularizer": "orthogonal_regularizer"}),
+    ],
+    "Conv1D": [
+        ((2, 9, 4), {"filters": 6, "kernel_size": 3, **BOTH}),
+        ((2, 9, 4), {"filters": 6, "kernel_size": 4, "strides": 2, "padding": "same", **BOTH}),
+        ((2, 9, 4), {"filters": 6, "kernel_size": 3, "padding": "causal", "dilation_rate": 2, **BOTH}),
+        ((2, 9, 4), {"filters": 6, "kernel_size": 3, "groups": 2, "activation": "relu", **BOTH}),
+        ((2, 4, 9), {"filters": 6, "kernel_size": 3, "data_format": "channels_first", **BOTH}),
+    ],
+    "Conv2D": [
+        ((2, 7, 8, 3), {"filters": 4, "kernel_size": 3, **BOTH}),
+        ((2, 7, 8, 3), {"filters": 4, "kernel_size": (3, 2), "strides": (2, 3), "padding": "same", **BOTH}),
+        ((2, 7, 8, 3), {"filters": 6, "kernel_size": 2, "dilation_rate": (1, 2), "groups": 3, **BOTH}),
+        ((2, 3, 7, 8), {"filters": 4, "kernel_size": 3, "data_format": "channels_first", "padding": "same", **BOTH}),
+    ],
+    "Conv3D": [
+        ((2, 5, 6, 7, 2), {"filters": 3, "kernel_size": 2, **BOTH}),
+        ((2, 5, 6, 7, 2), {"filters": 3, "kernel_size": (3, 2, 2), "strides": 2, "padding": "same", **BOTH}),
+        ((2, 2, 5, 6, 7), {"filters": 3, "kernel_size": 2, "data_format": "channels_first", **BOTH}),
+    ],
+    "MaxPooling2D": [
+        ((2, 7, 8, 3), ALL),
+        ((2, 7, 8, 3), {"pool_size": (3, 2), "strides": (2, 1), "padding": "same", **ALL}),
+        ((2, 3, 7, 8), {"pool_size": 2, "data_format": "channels_first", **ALL}),
+    ],
+    "Flatten": [((2, 3, 4, 5), ALL), ((3,), ALL), ((2, 3, 4, 5), {"data_format": "channels_first", **ALL})],
+    "Dropout": [((3, 4), {"rate": 0.5, **ALL})],
+    "Activation": [((3, 4), {"activation": "tanh", **ALL})],
+    "ActivityRegularization": [((3, 4), {"l1": 0.1, "l2": 0.2}), ((2, 3, 5), {"l2": 1.0})],
+}
+TABLE = [
+    pytest.param(name, shape, arguments, id=f"{name}-{index}")
+    for name, cases in CASES.items()
+    for index, (shape, arguments) in enumerate(cases)
+]
+
+
+@pytest.mark.parametrize(("name", "shape", "arguments"), TABLE)
+def test_outputs_losses_and_gradients(name, shape, arguments):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    theirs = getattr(keras.layers, name)(**arguments)
+    ours = getattr(penalize.layers, name)(**arguments)
+    theirs(x)
+    ours(x)
+    weights = [w + 0.1 for w in theirs.get_weights()]
+    theirs.set_weights(weights)
+    ours.set_weights(weights)
+    for got, expected in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    their_x, our_x = torch.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
+    their_y, our_y = theirs(their_x), ours.eval()(our_x)
+    torch.testing.assert_close(our_y, their_y, rtol=1e-5, atol=1e-6)
+    assert len(ours.losses) == len(theirs.losses) > 0
+    torch.testing.assert_close(torch.stack(ours.losses), torch.stack(theirs.losses), rtol=1e-5, atol=1e-6)
+    (their_y.square().sum() + sum(theirs.losses)).backward()
+    (our_y.square().sum() + sum(ours.losses)).backward()
+    torch.testing.assert_close(our_x.grad, their_x.grad, rtol=1e-4, atol=1e-5)
+    for parameter, variable in zip(ours.weights, theirs.trainable_weights, strict=True):
+        layout = next(w.layout for w in ours.declarations.weights.values() if getattr(ours, w.attribute) is parameter)
+        torch.testing.assert_close(layout.to_keras(parameter.grad), variable.value.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_keywords_and_defaults_are_kerass(name):
+    import inspect
+
+    theirs = inspect.signature(getattr(keras.layers, name)).parameters
+    ours = inspect.signature(getattr(penalize.layers, name)).parameters
+    later = {"kernel_constraint", "bias_constraint", "lora_rank", "lora_alpha", "quantization_config"}
+    # `name` is one of the keywords of every layer.
+    expected = [key for key in theirs if key not in {*later, "name", "kwargs"}]
+    assert [key for key in ours if key not in {*later, "name", "kwargs"}] == expected
+    for key in expected:
+        if theirs[key].kind is theirs[key].POSITIONAL_OR_KEYWORD and key not in ("pool_size",):
+            default = ours[key].default
+            assert default == theirs[key].default or (default, theirs[key].default) in ((1, (1, 1)), (1, (1, 1, 1)))
+
+
+def test_flat_models_list_losses_in_kerass_order():
+    def model(library):
+        layer = library.layers.Dense
+        both = {"kernel_regularizer": "l1", "bias_regularizer": "l2", "activity_regularizer": "l2"}
+        return library.Sequential([library.Input((4,)), layer(3, name="a", **both), layer(2, name="b", **both)])
+
+    theirs, ours = model(keras), model(penalize)
+    ours.set_weights([w + 0.1 for w in theirs.get_weights()])
+    theirs.set_weights(ours.get_weights())
+    x = np.random.default_rng(0).normal(size=(5, 4)).astype("float32")
+    theirs(x)
+    ours(x)
+    torch.testing.assert_close(torch.stack(ours.losses), torch.stack(theirs.losses))
+
+
+def test_the_string_defaults_of_layers_reach_the_same_initial_distribution():
+    theirs = keras.layers.Conv2D(64, 3)
+    ours = penalize.layers.Conv2D(64, 3)
+    theirs.build((None, 8, 8, 32))
+    ours.build((None, 8, 8, 32))
+    a, b = ours.get_weights()[0], theirs.get_weights()[0]
+    assert a.std() == pytest.approx(b.std(), rel=0.05)
+    assert np.abs(a).max() == pytest.approx(np.abs(b).max(), rel=0.02)

@@ -1,0 +1,102 @@
+"""Twenty steps beside Keras: the same weights, the same batches, kernel, bias and activity penalties together."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+
+import penalize
+
+STEPS = 20
+
+
+def parts(library, kind, dtype):
+    layers, regularizers = library.layers, library.regularizers
+    if kind == "dense":
+        return [
+            library.Input((6,), dtype=dtype),
+            layers.Dense(
+                dtype=dtype,
+                units=8,
+                activation="tanh",
+                kernel_regularizer=regularizers.L1L2(1e-3, 2e-3),
+                bias_regularizer=regularizers.L2(1e-2),
+                activity_regularizer=regularizers.L2(1e-2),
+            ),
+            layers.Dense(
+                dtype=dtype,
+                units=3,
+                activation="softmax",
+                kernel_regularizer=regularizers.OrthogonalRegularizer(0.05, mode="columns"),
+                bias_regularizer=regularizers.L1(1e-3),
+                activity_regularizer=regularizers.L1(1e-2),
+            ),
+        ]
+    return [
+        library.Input((8, 8, 2), dtype=dtype),
+        layers.Conv2D(
+            filters=4,
+            kernel_size=3,
+            dtype=dtype,
+            strides=2,
+            padding="same",
+            activation="relu",
+            kernel_regularizer=regularizers.L1(1e-3),
+            bias_regularizer=regularizers.L2(1e-2),
+            activity_regularizer=regularizers.L1(1e-3),
+        ),
+        layers.MaxPooling2D(2, dtype=dtype),
+        layers.Flatten(dtype=dtype),
+        layers.Dense(
+            3, activation="softmax", kernel_regularizer=regularizers.L2(1e-2), activity_regularizer="l2", dtype=dtype
+        ),
+    ]
+
+
+def relative(got, expected):
+    return float(np.max(np.abs(got - expected)) / max(np.max(np.abs(expected)), 1e-12))
+
+
+def trained(kind, optimizer, dtype):
+    """The largest relative differences of any weight, of the reported losses, and of evaluate, after 20 steps."""
+    random = np.random.default_rng(0)
+    shape = (6,) if kind == "dense" else (8, 8, 2)
+    x = random.normal(size=(STEPS * 8, *shape)).astype(dtype)
+    y = random.integers(0, 3, size=STEPS * 8)
+    theirs = keras.Sequential(parts(keras, kind, dtype))
+    ours = penalize.Sequential(parts(penalize, kind, dtype))
+    theirs.set_weights([random.normal(size=w.shape) * 0.3 for w in theirs.get_weights()])
+    ours.set_weights(theirs.get_weights())
+    makers = {
+        "sgd": lambda library: library.optimizers.SGD(0.05, momentum=0.9),
+        "adam": lambda library: library.optimizers.Adam(0.01),
+    }
+    logs = []
+    for library, model in ((keras, theirs), (penalize, ours)):
+        model.compile(makers[optimizer](library), "sparse_categorical_crossentropy", metrics=["accuracy"])
+        inputs = x if library is keras else torch.from_numpy(x)
+        history = model.fit(inputs, y, batch_size=8, epochs=1, shuffle=False, verbose=0).history
+        evaluated = model.evaluate(inputs, y, batch_size=32, verbose=0)
+        logs.append([history["loss"][0], history["accuracy"][0], *evaluated])
+    weights = [relative(a, b) for a, b in zip(ours.get_weights(), theirs.get_weights(), strict=True)]
+    return max(weights), relative(np.array(logs[1]), np.array(logs[0]))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("kind", ["dense", "convolution"])
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float64", 1e-6)])
+def test_twenty_steps_stay_beside_keras(kind, optimizer, dtype, bound):
+    """In float64 what is left comes from Keras's own float32 learning rate and activity penalties."""
+    weights, losses = trained(kind, optimizer, dtype)
+    assert weights < bound
+    assert losses < 1e-6
+
+
+if __name__ == "__main__":
+    for dtype in ("float32", "float64"):
+        for kind in ("dense", "convolution"):
+            for optimizer in ("sgd", "adam"):
+                weights, losses = trained(kind, optimizer, dtype)
+                print(
+                    f"{dtype} {kind} {optimizer}: largest relative difference: weights {weights:.1e}, losses {losses:.1e}"
+                )

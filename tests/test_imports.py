@@ -1,0 +1,113 @@
+"""Which room may import which, and what `import penalize` loads."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import penalize
+
+PACKAGE = Path(penalize.__file__).parent
+
+# A room may use any room to its left. Keras's names for what torch has stand beside the regularizers.
+ROOMS = [
+    "errors",
+    "registry",
+    "ops",
+    "activations",
+    "initializers",
+    "losses",
+    "metrics",
+    "optimizers",
+    "regularizers",
+    "placement",
+    "evaluation",
+    "binding",
+    "layers",
+    "models",
+    "path",
+    "cli",
+]
+SAVING_MAY_USE = {"errors", "registry", "regularizers", "placement", "layers", "saving"}
+
+
+def room_of(path):
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def rooms_imported(path):
+    """The rooms that a file imports, anywhere in it, with the function that does it, or None at the top."""
+    tree = ast.parse(path.read_text())
+    inside = {}
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            inside.update({id(node): function.name for node in ast.walk(function)})
+    found = []
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module]
+            if node.module == "penalize":
+                names = [f"penalize.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("penalize."):
+            names = [node.value] if node.value.replace(".", "").isidentifier() else []
+        for name in names:
+            parts = name.split(".")
+            if parts[0] == "penalize" and len(parts) > 1:
+                found.append((parts[1], inside.get(id(node))))
+    return found
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path):
+    room = room_of(path)
+    for other, function in rooms_imported(path):
+        if other == room or other == "__version__":
+            continue
+        assert other != "integrations", "nobody inside uses integrations"
+        if room == "saving":
+            assert other in SAVING_MAY_USE
+        elif room == "integrations":
+            continue
+        elif other == "saving":
+            assert room == "models", f"{room} uses saving"
+            assert function in ("save", "load"), "models ask saving only inside save and load"
+        else:
+            assert ROOMS.index(other) < ROOMS.index(room), f"{room} uses {other}, which stands to its right"
+
+
+def test_every_file_is_found_and_says_what_it_is_for():
+    assert len(FILES) > 40
+    for path in FILES:
+        text = path.read_text()
+        assert ast.get_docstring(ast.parse(text)), f"{path} has no docstring"
+        assert len(text.splitlines()) <= 400, f"{path} is too long"
+
+
+def test_import_penalize_loads_only_torch_numpy_and_array_api_compat():
+    code = """
+import sys
+import torch, numpy, array_api_compat
+before = {name.split(".")[0] for name in sys.modules}
+import penalize
+after = {name.split(".")[0] for name in sys.modules}
+print(*sorted(after - before - set(sys.stdlib_module_names)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["penalize"]
+
+
+def test_every_public_name_is_there():
+    for name in penalize.__all__:
+        assert hasattr(penalize, name)
+    with pytest.raises(AttributeError, match="module 'penalize' has no attribute 'nothing'"):
+        penalize.nothing  # noqa: B018
