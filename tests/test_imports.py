@@ -29,6 +29,7 @@ ROOMS = [
     "models",
     "path",
     "cli",
+    "__main__",
 ]
 SAVING_MAY_USE = {"errors", "registry", "regularizers", "placement", "layers", "saving"}
 

@@ -1,0 +1,6 @@
+"""Regularization paths: many strengths times folds in one training, and the choice among them."""
+
+from penalize.path.result import RegularizationPath
+from penalize.path.run import regularization_path
+
+__all__ = ["RegularizationPath", "regularization_path"]

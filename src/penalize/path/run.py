@@ -1,0 +1,168 @@
+"""`regularization_path`: a grid of strengths, cross-validated, in one training."""
+
+from __future__ import annotations
+
+import copy
+import platform
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+import penalize
+from penalize.binding import attach
+from penalize.errors import ArgumentError, DataError
+from penalize.path.folds import Folds, make_folds
+from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
+from penalize.path.result import RegularizationPath
+from penalize.path.scoring import score_stack
+from penalize.path.stacked import StackedModels, chunks, train_stack
+from penalize.path.table import progress_bar
+from penalize.placement import Rules
+
+__all__ = ["regularization_path"]
+
+
+def regularization_path(
+    model: nn.Module | Callable[[], nn.Module],
+    x: Any,
+    y: Any,
+    *,
+    weights: Rules | None = None,
+    activity: Rules | None = None,
+    strengths: Sequence[float] | None = None,
+    folds: int = 5,
+    epochs: int = 30,
+    batch_size: int = 32,
+    learning_rate: float = 1e-3,
+    task: str = "auto",
+    seed: int = 0,
+    chunk: int = 32,
+    progress: bool = True,
+) -> RegularizationPath:
+    """Train one model for each strength and fold, all at once, and say which strength to take.
+
+    Every model begins with the same weights and minimizes `data loss + strength * penalties` with Adam, where the
+    penalties are those of `weights` and `activity`: cross-entropy for classification, mean squared error of scaled
+    targets for regression. Inputs (and regression targets) are scaled to mean 0 and deviation 1 by each fold's training
+    rows. All strengths of a fold see the same batches.
+
+    Parameters
+    ----------
+    model
+        A module from (batch, features) to (batch, classes) logits, or (batch, 1) for regression; or a function that
+        makes one, called with torch's random numbers seeded. It is copied, and not changed.
+    x, y
+        Arrays (rows, features) and (rows,).
+    weights, activity
+        Rules as `penalize.attach` takes them; the strengths in them are multiplied by each strength of the grid.
+    strengths
+        Positive numbers; 24 from 1e-6 to 1, evenly spaced in their logarithms, by default.
+    folds, epochs, batch_size, learning_rate, seed
+        Of the cross-validation and the training. Folds are stratified for classification.
+    task
+        "classification", "regression", or "auto": classification where y holds integers or names.
+    chunk
+        How many models are trained in one stack; the result does not depend on it.
+    progress
+        Show a progress bar when stderr is a terminal.
+
+    Raises
+    ------
+    ArgumentError, DataError, TargetError and their like, before training begins; each names the argument.
+
+    Examples
+    --------
+    >>> import torch, penalize
+    >>> from sklearn.datasets import load_wine
+    >>> x, y = load_wine(return_X_y=True)
+    >>> path = penalize.path.regularization_path(
+    ...     lambda: torch.nn.Linear(13, 3), x, y, weights={"weight": penalize.regularizers.L2(1.0)},
+    ...     strengths=[1e-3, 1e-1], folds=3, epochs=5, learning_rate=0.05)
+    >>> path.to_frame().shape
+    (2, 6)
+    >>> bool(path.score.max() > 0.9)
+    True
+    """
+    grid = check_strengths(parse_grid(DEFAULT_GRID) if strengths is None else strengths)
+    for name, number in (("epochs", epochs), ("batch_size", batch_size), ("chunk", chunk)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise ArgumentError(f"{name} must be an integer >= 1, got {number!r}")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
+        raise ArgumentError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
+    if isinstance(learning_rate, bool) or not isinstance(learning_rate, int | float) or not 0 < learning_rate < np.inf:
+        raise ArgumentError(f"learning_rate must be a finite number above 0, got {learning_rate!r}")
+    base = _made(model, seed)
+    dtype = next(base.parameters()).dtype
+    data = make_folds(x, y, task, folds, seed, dtype)
+    _check_output(base, data)
+    penalties = attach(base, weights=weights, activity=activity)
+    if not penalties:
+        raise ArgumentError("weights and activity exclude everything: there is no penalty to vary")
+    began = time.perf_counter()
+    shape = (len(grid), len(data))
+    results = {name: np.full(shape, np.nan) for name in ("train_loss", "val_loss", "score", "zeros")}
+    parts = chunks(grid, len(data), chunk)
+    with progress_bar(len(parts) * epochs, f"{shape[0]} strengths x {shape[1]} folds", progress) as advance:
+        for pairs in parts:
+            places, of_folds = zip(*pairs, strict=True)
+            chosen = torch.tensor([grid[place] for place in places], dtype=dtype)
+            stack = StackedModels(base, chosen, torch.tensor(of_folds), data.task)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                train_stack(
+                    stack, data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, advance=advance
+                )
+            scores = score_stack(stack, data)
+            for name, values in results.items():
+                values[places, of_folds] = getattr(scores, name).numpy()
+    settings = {
+        "task": data.task,
+        "rows": int(data.x.shape[1]),
+        "features": list(data.x.shape[2:]),
+        "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
+        "folds": len(data),
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+        "seconds": round(time.perf_counter() - began, 3),
+        "versions": {"penalize": penalize.__version__, "torch": torch.__version__, "python": platform.python_version()},
+    }
+    score_name = "accuracy" if data.task == "classification" else "R2"
+    losses = results["train_loss"], results["val_loss"]
+    return RegularizationPath(np.array(grid), results["score"], *losses, results["zeros"], score_name, settings)
+
+
+def _made(model: Any, seed: int) -> nn.Module:
+    """A copy of the model, or a new one of the function, on the CPU and with no penalties from before."""
+    if isinstance(model, nn.Module):
+        base = copy.deepcopy(model)
+    elif callable(model):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            base = model()
+        if not isinstance(base, nn.Module):
+            raise ArgumentError(f"model must make an nn.Module, got {type(base).__name__}")
+    else:
+        raise ArgumentError(f"model must be an nn.Module or a function that makes one, got {type(model).__name__}")
+    for penalties in penalize.attached(base):
+        penalties.detach()
+    if not any(parameter.requires_grad for parameter in base.parameters()):
+        raise ArgumentError("model has no parameter to train")
+    return base.cpu()
+
+
+def _check_output(base: nn.Module, data: Folds) -> None:
+    base.eval()
+    with torch.no_grad():
+        output = base(data.x[0, :2])
+    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    allowed = [(2, data.classes)] if data.task == "classification" else [(2, 1), (2,)]
+    if shape not in allowed:
+        raise DataError(
+            f"{data.task} of {data.classes} needs a model output of shape {allowed[0]} for 2 rows, got {shape}"
+        )

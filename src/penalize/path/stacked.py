@@ -1,0 +1,153 @@
+"""Training a stack of models at once, one for each pair of a strength and a fold, by `torch.func`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.func import functional_call, grad, vmap
+
+from penalize.binding import Penalties, attached
+from penalize.errors import PenalizeError
+from penalize.path.folds import Folds
+
+__all__ = ["StackedModels", "data_loss", "train_stack"]
+
+
+def data_loss(output: torch.Tensor, y: torch.Tensor, task: str) -> torch.Tensor:
+    """The mean cross-entropy of logits (batch, classes), or the mean squared error of outputs (batch, 1)."""
+    if task == "classification":
+        return F.cross_entropy(output, y)
+    return F.mse_loss(output.reshape(y.shape), y)
+
+
+class _Objective(nn.Module):
+    """A model and its penalties in one call, so that weights swapped in by `functional_call` reach both."""
+
+    def __init__(self, model: nn.Module, penalties: Penalties, task: str) -> None:
+        super().__init__()
+        self.model = model
+        self.penalties = penalties
+        self.task = task
+
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        output = self.model(x)
+        return data_loss(output, y, self.task), self.penalties.loss()
+
+
+class StackedModels:
+    """The weights of many models of one kind, stacked along a first axis; all begin with the weights of `model`.
+
+    `strengths` multiply the penalties that are attached to `model`, one a stacked model; `folds` says which fold each
+    one trains on.
+    """
+
+    def __init__(self, model: nn.Module, strengths: torch.Tensor, folds: torch.Tensor, task: str) -> None:
+        (penalties,) = attached(model)
+        self.model = model
+        self.penalties = penalties
+        self.strengths = strengths
+        self.folds = folds
+        self.task = task
+        self.objective = _Objective(model, penalties, task)
+        count = len(strengths)
+        self.weights = {
+            name: weight.detach().expand(count, *weight.shape).clone() for name, weight in model.named_parameters()
+        }
+        self.buffers = {name: buffer.expand(count, *buffer.shape).clone() for name, buffer in model.named_buffers()}
+        trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+        self.frozen = {name: weight for name, weight in self.weights.items() if name not in trained}
+        self.trained = {name: weight for name, weight in self.weights.items() if name in trained}
+        self._gradients = vmap(grad(self._loss), in_dims=(0, 0, 0, 0, 0, 0), randomness="same")
+
+    def gradients(self, x: torch.Tensor, y: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The gradients of all models' objectives on their own batches: x (models, batch, ...), y (models, batch)."""
+        found: dict[str, torch.Tensor] = self._gradients(self.trained, self.frozen, self.buffers, self.strengths, x, y)
+        return found
+
+    def map(self, function: Callable[..., Any], members: torch.Tensor, *arguments: Any) -> Any:
+        """`function(model's weights and buffers, *arguments)` for some of the models at once; arguments are shared."""
+        tensors = {name: tensor[members] for name, tensor in {**self.weights, **self.buffers}.items()}
+        with torch.no_grad():
+            return vmap(function, in_dims=(0, *(None for _ in arguments)), randomness="same")(tensors, *arguments)
+
+    def _loss(
+        self, trained: Any, frozen: Any, buffers: Any, strength: torch.Tensor, x: torch.Tensor, y: torch.Tensor
+    ) -> torch.Tensor:
+        tensors = {f"model.{name}": tensor for name, tensor in {**trained, **frozen, **buffers}.items()}
+        data, penalty = functional_call(self.objective, tensors, (x, y))
+        return data + strength * penalty  # type: ignore[no-any-return]
+
+
+def train_stack(
+    stack: StackedModels,
+    data: Folds,
+    *,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    advance: Callable[[], None],
+) -> None:
+    """Train all models of a stack, each on the batches of its fold, with Adam.
+
+    Adam's update is elementwise, so one optimizer over stacked weights is one for each model. `advance` is called after
+    each epoch. Raises PenalizeError when the first step of the stack is not that of a model alone.
+    """
+    for name in stack.trained:
+        stack.trained[name].requires_grad_()
+    optimizer = torch.optim.Adam(stack.trained.values(), lr=learning_rate)
+    stack.model.train()
+    fold_index = torch.arange(len(data))[:, None]
+    for epoch in range(epochs):
+        rows = data.epoch_rows(epoch)
+        for number, columns in enumerate(torch.split(rows, batch_size, dim=1)):
+            x = data.x[fold_index, columns][stack.folds]
+            y = data.y[fold_index, columns][stack.folds]
+            if epoch == number == 0:
+                _check_first_step(stack, x, y)
+            for name, gradient in stack.gradients(x, y).items():
+                stack.trained[name].grad = gradient
+            optimizer.step()
+        advance()
+    for weight in stack.trained.values():
+        weight.requires_grad_(False)
+
+
+def _check_first_step(stack: StackedModels, x: torch.Tensor, y: torch.Tensor) -> None:
+    """Compare the gradients of the strongest penalty's model with autograd on that model alone."""
+    member = int(stack.strengths.argmax())
+    alone = copy.deepcopy(stack.model)
+    (penalties,) = attached(alone)
+    buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        objective = data_loss(alone(x[member]), y[member], stack.task) + stack.strengths[member] * penalties.loss()
+        weights = {name: weight for name, weight in alone.named_parameters() if name in stack.trained}
+        expected = torch.autograd.grad(objective, list(weights.values()), allow_unused=True)
+        torch.manual_seed(0)
+        got = stack.gradients(x, y)
+    for name, buffer in buffers.items():
+        stack.buffers[name].copy_(buffer)
+    for name, own in zip(weights, expected, strict=True):
+        reference = torch.zeros_like(weights[name]) if own is None else own
+        scale = float(reference.abs().max())
+        if not torch.allclose(got[name][member], reference, rtol=1e-3, atol=1e-4 * scale + 1e-7):
+            raise PenalizeError(
+                f"this model cannot be trained in a stack: the first gradient of {name} differs from that of the model "
+                f"alone by {float((got[name][member] - reference).abs().max()):.3g}"
+            )
+
+
+def members_of(stack: StackedModels, fold: int) -> torch.Tensor:
+    """The places in the stack of the models that train on a fold."""
+    return torch.nonzero(stack.folds == fold).flatten()
+
+
+def chunks(strengths: Iterable[float], folds: int, size: int) -> list[list[tuple[int, int]]]:
+    """Pairs of (strength's place, fold) in lists of at most `size`."""
+    pairs = [(place, fold) for place, _ in enumerate(strengths) for fold in range(folds)]
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]

@@ -1,0 +1,43 @@
+"""The table and the progress bar that a person sees."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from penalize.path.result import RegularizationPath
+
+__all__ = ["print_path", "progress_bar"]
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, description: str, show: bool) -> Iterator[Callable[[], None]]:
+    """A bar of `total` steps on stderr; gives the function that advances it. Silent where stderr is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not (show and console.is_terminal), transient=True) as progress:
+        task = progress.add_task(description, total=total)
+        yield lambda: progress.advance(task)
+
+
+def print_path(path: RegularizationPath, title: str) -> None:
+    """Print a row a strength, and both choices."""
+    score = path.score_name
+    table = Table("strength", "train loss", "val loss", score, "± se", "zeros", "", title=title)
+    for column in table.columns[:6]:
+        column.justify = "right"
+    for strength, train_loss, val_loss, mean, error, zeros in path.to_frame().to_numpy().tolist():
+        marks = [name for name, value in (("best", path.best), ("1 se", path.best_1se)) if value == strength]
+        if math.isnan(mean):
+            marks.append("not finite: never chosen")
+        numbers = (f"{value:.4f}" for value in (train_loss, val_loss, mean, error))
+        table.add_row(f"{strength:.3g}", *numbers, f"{zeros:.1%}", ", ".join(marks))
+    console = Console()
+    console.print(table)
+    console.print("Losses are those of the data, without the penalty. Gradient steps make no weight exactly zero.")
+    console.print(f"best strength: {path.best:.6g}   one-standard-error strength: {path.best_1se:.6g}", highlight=False)
