@@ -14,6 +14,8 @@ from penalize.path.command import run_path
 
 __all__ = ["run"]
 
+INTERRUPTED = 130
+
 application = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -21,14 +23,13 @@ def run(arguments: list[str]) -> int:
     """Run the command; returns the exit code: 0, 2 for bad input (one line on stderr), 130 for Ctrl-C."""
     try:
         command = typer.main.get_command(application)
-        code = command.main(arguments, prog_name="penalize", standalone_mode=False)
+        code = int(command.main(arguments, prog_name="penalize", standalone_mode=False) or 0)
     except typer.TyperException as error:
         return _fail(error.format_message(), 2)
     except PenalizeError as error:
         return _fail(str(error), 2)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted: nothing was written", 130)
-    return int(code or 0)
+    # typer gives Ctrl-C back as the exit code that shells have for it.
+    return _fail("interrupted: nothing was written", INTERRUPTED) if code == INTERRUPTED else code
 
 
 def _fail(message: str, code: int) -> int:

@@ -20,7 +20,7 @@ def draw_path(frame: pd.DataFrame, best: float, best_1se: float, score_name: str
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1.3])
     strength, score, error = frame["strength"], frame["score"], frame["score_se"]
     above.fill_between(
-        strength, score - error, score + error, color="tab:blue", alpha=0.2, lw=0, label="± 1 standard error"
+        strength, score - error, score + error, color="tab:blue", alpha=0.35, lw=0, label="± 1 standard error"
     )
     above.plot(strength, score, color="tab:blue", marker="o", ms=3.5, label=f"validation {score_name}, mean over folds")
     below.plot(strength, frame["zeros"], color="tab:gray", marker="o", ms=3.5)

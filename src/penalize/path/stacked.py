@@ -97,8 +97,6 @@ def train_stack(
     Adam's update is elementwise, so one optimizer over stacked weights is one for each model. `advance` is called after
     each epoch. Raises PenalizeError when the first step of the stack is not that of a model alone.
     """
-    for name in stack.trained:
-        stack.trained[name].requires_grad_()
     optimizer = torch.optim.Adam(stack.trained.values(), lr=learning_rate)
     stack.model.train()
     fold_index = torch.arange(len(data))[:, None]
@@ -113,8 +111,6 @@ def train_stack(
                 stack.trained[name].grad = gradient
             optimizer.step()
         advance()
-    for weight in stack.trained.values():
-        weight.requires_grad_(False)
 
 
 def _check_first_step(stack: StackedModels, x: torch.Tensor, y: torch.Tensor) -> None:
