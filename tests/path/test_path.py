@@ -48,10 +48,9 @@ def alone(factory, x, y, task, strength, fold, placed):
 
 def stacked(factory, x, y, task, strengths, placed, **more):
     weights, activity = placed
-    path = regularization_path(
+    return regularization_path(
         factory, x, y, weights=weights, activity=activity, strengths=strengths, task=task, **SETTINGS, **more
     )
-    return path
 
 
 CASES = {

@@ -311,8 +311,8 @@ class Layer(nn.Module):
 
     @property
     def _build_device(self) -> torch.device:
-        device: torch.device = self.__dict__.get("_device_of_new_weights", torch.get_default_device())
-        return device
+        device: torch.device | None = self.__dict__.get("_device_of_new_weights")
+        return torch.get_default_device() if device is None else device
 
     def _compute_dtype(self) -> torch.dtype:
         parameter = next((p for p in self.parameters(recurse=False) if p.is_floating_point()), None)
@@ -320,7 +320,7 @@ class Layer(nn.Module):
 
     def _weights_device(self) -> torch.device:
         parameter = next(self.parameters(), None)
-        return self._build_device if parameter is None else parameter.device
+        return torch.device("cpu") if parameter is None else parameter.device
 
     def _own_weights(self) -> dict[str, Weight]:
         return {name: weight for name, weight in self.declarations.weights.items() if isinstance(weight, Weight)}

@@ -7,6 +7,7 @@ import copy
 import functools
 import importlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -148,6 +149,7 @@ class Model(Layer):
         report = functools.partial(_print_epoch, epochs) if verbose == 2 else None
         module = self._training_module(self._make_optimizer(), history, report)
         with self._runner(epochs, verbose, callbacks, trainer) as runner:
+            self.train()
             runner.fit(module, train_dataloaders=loader, val_dataloaders=others)
         return history
 
@@ -242,7 +244,12 @@ class Model(Layer):
                 self._optimizer = self._optimizer_spec
             else:
                 parameters = trainable_parameters(self)
-                self._optimizer = self._optimizer_spec.build(parameters) if parameters else None
+                if not parameters:
+                    warnings.warn(
+                        f"{self.name} has no trainable weights: fit reports its loss, and changes nothing", stacklevel=3
+                    )
+                    return None
+                self._optimizer = self._optimizer_spec.build(parameters)
         if self._optimizer is not None:
             own = {id(parameter) for parameter in self.parameters()}
             if not any(id(parameter) in own for group in self._optimizer.param_groups for parameter in group["params"]):

@@ -55,6 +55,7 @@ def quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*but have no `val_dataloader`.*")
+            warnings.filterwarnings("ignore", message=".*configure_optimizers` returned `None`.*")
             warnings.filterwarnings("ignore", message=".*LeafSpec.* is deprecated", category=FutureWarning)
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
             yield

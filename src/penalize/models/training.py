@@ -56,6 +56,8 @@ class TrainingModule(pl.LightningModule):
         self.model = model
         self.loss = loss
         self.own_optimizer = optimizer
+        # Nothing to optimize: Lightning then only runs the steps.
+        self.automatic_optimization = optimizer is not None
         self.history = history
         self.report = report
         self.stages = {stage: _Stage(metrics()) for stage in ("train", "val")}
