@@ -135,7 +135,6 @@ def test_a_loss_without_reduction_is_averaged():
 @pytest.mark.parametrize(
     "optimizer",
     ["adam", "SGD", penalize.optimizers.RMSprop(1e-3), torch.optim.AdamW, penalize.optimizers.Adam],
-    ids=str,
 )
 def test_optimizers_by_name_spec_and_class(optimizer):
     model = regression(kernel_regularizer="l2")

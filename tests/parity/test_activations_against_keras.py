@@ -46,7 +46,7 @@ def inputs():
     return torch.randn((6, 8), generator=torch.Generator().manual_seed(0)) * 3
 
 
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_values_and_gradients_are_keras_s(name, arguments):
     results = []
     for module in (activations, keras.activations):

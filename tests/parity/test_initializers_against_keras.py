@@ -37,8 +37,8 @@ RANDOM += [
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("name", "arguments"), RANDOM, ids=str)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("name", "arguments"), RANDOM)
 def test_draws_are_spread_as_keras_s(name, arguments, shape):
     ours = getattr(initializers, name)(**arguments, seed=1)(shape).numpy()
     theirs = getattr(keras.initializers, name)(**arguments, seed=1)(shape).numpy()
@@ -57,7 +57,6 @@ def test_draws_are_spread_as_keras_s(name, arguments, shape):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [("Zeros", {}), ("Ones", {}), ("Constant", {"value": 0.25}), ("Identity", {}), ("Identity", {"gain": 3.0})],
-    ids=str,
 )
 def test_constants_are_keras_s(name, arguments):
     for shape in [(3, 5), (5, 3)]:

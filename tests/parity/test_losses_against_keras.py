@@ -121,7 +121,7 @@ def assert_equal(results, rtol=2e-5):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-@pytest.mark.parametrize(("name", "arguments", "make"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), CASES)
 def test_values_and_gradients_are_keras_s(name, arguments, make, reduction):
     settings = {**arguments, "reduction": reduction}
     assert_equal(both(name, settings, make, (6, 4)))
@@ -130,7 +130,7 @@ def test_values_and_gradients_are_keras_s(name, arguments, make, reduction):
 
 
 @pytest.mark.parametrize("reduction", ["sum_over_batch_size", "mean_with_sample_weight", "none"])
-@pytest.mark.parametrize(("name", "arguments", "make"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), CASES)
 def test_timesteps_and_their_weights_are_keras_s(name, arguments, make, reduction):
     settings = {**arguments, "reduction": reduction}
     # Keras fails on weights that it would have to broadcast against a mask.
@@ -138,14 +138,14 @@ def test_timesteps_and_their_weights_are_keras_s(name, arguments, make, reductio
         assert_equal(both(name, settings, make, (5, 3, 4), weight_shape=weight_shape))
 
 
-@pytest.mark.parametrize(("name", "arguments", "make"), WHOLE, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), WHOLE)
 def test_losses_of_whole_masks_are_keras_s(name, arguments, make):
     assert_equal(both(name, arguments, make, (4, 5)))
     assert_equal(both(name, {**arguments, "axis": (1, 2), "reduction": None}, make, (4, 5, 2), weight_shape=(4,)))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
-@pytest.mark.parametrize(("name", "arguments", "make"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), CASES)
 def test_other_dtypes(name, arguments, make, dtype):
     """Half precision is computed in float32, as Keras's classes do; float64 stays, where Keras goes down to float32."""
     results = both(name, arguments, make, (6, 4), dtype)
@@ -154,9 +154,7 @@ def test_other_dtypes(name, arguments, make, dtype):
     torch.testing.assert_close(value.float(), their_value.float(), rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("name", "arguments", "make"), [case for case in CASES if not case[1].get("ignore_class")], ids=str
-)
+@pytest.mark.parametrize(("name", "arguments", "make"), [case for case in CASES if not case[1].get("ignore_class")])
 def test_functions_are_keras_s(name, arguments, make):
     function = {"KLDivergence": "kl_divergence"}.get(name, getattr(penalize.losses, name)(**arguments).name)
     function = {"huber_loss": "huber"}.get(function, function)

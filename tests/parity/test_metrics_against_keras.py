@@ -106,7 +106,7 @@ def assert_equal(ours, theirs):
     torch.testing.assert_close(ours.compute().float(), expected, rtol=2e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("name", "arguments", "make"), WEIGHED, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), WEIGHED)
 def test_means_are_keras_s(name, arguments, make):
     for shape, weight_shape in [((6, 4), None), ((6, 4), (6,)), ((5, 3, 4), None), ((5, 3, 4), (5, 3))]:
         if name == "Accuracy" and weight_shape is not None and len(weight_shape) + 1 == len(shape):
@@ -114,13 +114,13 @@ def test_means_are_keras_s(name, arguments, make):
         assert_equal(*gathered(name, arguments, make, shape, weight_shape))
 
 
-@pytest.mark.parametrize(("name", "arguments", "make"), COUNTED, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), COUNTED)
 def test_counts_are_keras_s(name, arguments, make):
     assert_equal(*gathered(name, arguments, make, (30, 3)))
     assert_equal(*gathered(name, arguments, make, (30, 1)))
 
 
-@pytest.mark.parametrize(("name", "arguments", "make"), WEIGHED + COUNTED, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), WEIGHED + COUNTED)
 def test_a_reset_forgets(name, arguments, make):
     ours, theirs = gathered(name, arguments, make, (30, 3))
     ours.reset()
@@ -131,7 +131,7 @@ def test_a_reset_forgets(name, arguments, make):
     assert_equal(ours, theirs)
 
 
-@pytest.mark.parametrize(("name", "arguments", "make"), WEIGHED + COUNTED, ids=str)
+@pytest.mark.parametrize(("name", "arguments", "make"), WEIGHED + COUNTED)
 def test_the_default_names_are_keras_s(name, arguments, make):
     """But for the numbers that Keras appends to the names of objects of one class."""
     assert getattr(metrics, name)().name == getattr(keras.metrics, name)().name.rstrip("_0123456789")

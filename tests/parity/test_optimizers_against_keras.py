@@ -100,12 +100,12 @@ def largest_difference(name, arguments, dtype, rates=None):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("name", "arguments"), CASES, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), CASES)
 def test_weights_after_thirty_steps_are_keras_s(name, arguments, dtype):
     assert largest_difference(name, arguments, dtype) < 1e-6
 
 
-@pytest.mark.parametrize(("name", "arguments"), PLAIN, ids=str)
+@pytest.mark.parametrize(("name", "arguments"), PLAIN)
 def test_each_weight_has_moved_as_far_as_keras_s(name, arguments):
     """Also where the gradient is 1e-8, which the place of epsilon decides."""
     generator = np.random.default_rng(0)

@@ -157,7 +157,11 @@ def test_losses_are_activity_in_call_order_then_weights():
 
 @pytest.mark.parametrize("bound", [False, True])
 @pytest.mark.parametrize("penalized", ["0", "2", "4"])
-@pytest.mark.parametrize("regularizer", [L1L2(0.3, 0.2), OrthogonalRegularizer(0.5), lambda w: (w**4).sum()], ids=str)
+@pytest.mark.parametrize(
+    "regularizer",
+    [L1L2(0.3, 0.2), OrthogonalRegularizer(0.5), lambda w: (w**4).sum()],
+    ids=["elementwise", "orthogonal", "function"],
+)
 def test_each_layer_of_an_mlp_gets_the_gradient_of_its_penalty(penalized, regularizer, bound):
     """At the first, a hidden and the last layer, with two accumulated backward passes, against the hand-written sum."""
     model = nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 3)).double()
