@@ -118,6 +118,9 @@ def _check_first_step(stack: StackedModels, x: torch.Tensor, y: torch.Tensor) ->
     member = int(stack.strengths.argmax())
     alone = copy.deepcopy(stack.model)
     (penalties,) = attached(alone)
+    with torch.no_grad():
+        for name, tensor in [*alone.named_parameters(), *alone.named_buffers()]:
+            tensor.copy_({**stack.weights, **stack.buffers}[name][member])
     buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)

@@ -1,0 +1,9 @@
+"""Print all benchmarks."""
+
+import torch
+
+from benchmarks import paths, steps
+
+print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
+steps.main()
+paths.main()
