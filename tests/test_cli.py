@@ -71,14 +71,15 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path):
             "folds must be an integer from 2 to 48, the size of the smallest class, got 49",
         ),
         (["path", "diabetes", "--folds", "222"], "folds must be an integer from 2 to 221, half the number of rows"),
-        (["path", "wine", "--folds", "x"], "--folds"),
+        (["path", "wine", "--folds", "x"], "folds must be an integer, got 'x'"),
+        (["path", "wine", "--learning-rate", "fast"], "learning_rate must be a number, got 'fast'"),
         (["path", "wine", "--hidden", "8,0"], "hidden must be positive integers with commas between"),
         (["path", "wine", "--hidden", "8,a"], "hidden must be positive integers with commas between"),
         (["path", "wine", "--epochs", "0"], "epochs must be an integer >= 1, got 0"),
         (["path", "wine", "--batch-size", "-1"], "batch_size must be an integer >= 1, got -1"),
         (["path", "wine", "--learning-rate", "0"], "learning_rate must be a finite number above 0"),
         (["path", "wine", "--seed", "-1"], "seed must be an integer from 0"),
-        (["path"], "Missing argument"),
+        (["path"], "data must be one of digits, breast-cancer, wine, diabetes, got ''"),
         (["path", "wine", "--nothing", "1"], "No such option: --nothing"),
         (["paths"], "No such command 'paths'"),
         ([], "Missing command"),
@@ -109,6 +110,18 @@ def test_folders_that_cannot_be_written(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+def test_a_write_that_fails_is_one_line_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    import penalize.path.files as files
+
+    def full(*args):
+        raise OSError(28, "No space left on device", "path.csv")
+
+    monkeypatch.setattr(files.os, "replace", full)
+    assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "a" / "b")]) == 2
+    assert capsys.readouterr().err == "penalize: out could not be written: No space left on device: path.csv\n"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_interrupt_is_one_line_and_leaves_nothing(tmp_path, capsys, monkeypatch):
     import penalize.path.run as run
 
@@ -116,7 +129,7 @@ def test_an_interrupt_is_one_line_and_leaves_nothing(tmp_path, capsys, monkeypat
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "train_stack", interrupted)
-    assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "out")]) == 130
+    assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "out" / "deeper")]) == 130
     assert capsys.readouterr().err == "penalize: interrupted: nothing was written\n"
     assert list(tmp_path.iterdir()) == []
 

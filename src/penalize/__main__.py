@@ -12,10 +12,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command with these arguments, by default those of the process; returns the exit code."""
     try:
         from penalize.cli import run
+
+        return run(list(sys.argv[1:] if arguments is None else arguments))
     except ModuleNotFoundError as error:
         sys.stderr.write(f'penalize: {error.name} is not installed: pip install "penalize[path]"\n')
         return 2
-    return run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        sys.stderr.write("penalize: interrupted: nothing was written\n")
+        return 130
 
 
 if __name__ == "__main__":

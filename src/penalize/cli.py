@@ -28,6 +28,8 @@ def run(arguments: list[str]) -> int:
         return _fail(error.format_message(), 2)
     except PenalizeError as error:
         return _fail(str(error), 2)
+    except OSError as error:
+        return _fail(f"out could not be written: {error.strerror}: {error.filename}", 2)
     # typer gives Ctrl-C back as the exit code that shells have for it.
     return _fail("interrupted: nothing was written", INTERRUPTED) if code == INTERRUPTED else code
 
@@ -54,16 +56,16 @@ def penalize_command(
 
 @application.command("path")
 def path_command(
-    data: Annotated[str, typer.Argument(help="digits, breast-cancer, wine or diabetes")],
+    data: Annotated[str, typer.Argument(help="digits, breast-cancer, wine or diabetes", show_default=False)] = "",
     penalty: Annotated[str, typer.Option(help="l1, l2, l1_l2 or orthogonal_regularizer (rows: units)")] = "l2",
     on: Annotated[str, typer.Option(help="kernel, bias or activity")] = "kernel",
     strengths: Annotated[str, typer.Option(help="low:high:count, evenly spaced in logarithms")] = "1e-6:1:24",
-    folds: Annotated[int, typer.Option(help="folds of the cross-validation")] = 5,
-    epochs: Annotated[int, typer.Option(help="passes over the training rows")] = 30,
-    batch_size: Annotated[int, typer.Option(help="rows a step")] = 32,
+    folds: Annotated[str, typer.Option(help="folds of the cross-validation")] = "5",
+    epochs: Annotated[str, typer.Option(help="passes over the training rows")] = "30",
+    batch_size: Annotated[str, typer.Option(help="rows a step")] = "32",
     hidden: Annotated[str, typer.Option(help="sizes of the hidden layers, with commas")] = "64,64",
-    learning_rate: Annotated[float, typer.Option(help="of Adam")] = 0.001,
-    seed: Annotated[int, typer.Option(help="of folds, first weights and batches")] = 0,
+    learning_rate: Annotated[str, typer.Option(help="of Adam")] = "0.001",
+    seed: Annotated[str, typer.Option(help="of folds, first weights and batches")] = "0",
     out: Annotated[Path, typer.Option(help="folder for path.csv, path.json and path.png")] = Path("penalize-path"),
 ) -> None:
     """Train a small network at every strength and fold at once, and choose the strength.
@@ -71,6 +73,7 @@ def path_command(
     Losses are those of the data, without the penalty. The best strength has the highest mean validation score; the
     one-standard-error strength is the strongest penalty whose score is within one standard error of it.
     """
+    # Numbers come as text, so that one place says what was expected and what came.
     run_path(
         data=data,
         penalty=penalty,

@@ -155,6 +155,29 @@ def test_a_model_that_a_stack_gets_wrong_is_refused():
         stacked(lambda: Remembers(13, 3), x, y, "auto", [1e-2, 1e-1], ({"weight": L2(1.0)}, {}))
 
 
+def test_a_model_that_cannot_be_stacked_at_all_says_why():
+    class Branches(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > -1e9 else x
+
+    x, y = load_wine(return_X_y=True)
+    with pytest.raises(PenalizeError, match="this model cannot be trained in a stack: .*vmap"):
+        stacked(lambda: Branches(13, 3), x, y, "auto", [1e-2, 1e-1], ({"weight": L2(1.0)}, {}))
+
+
+def test_rows_are_evaluated_in_parts(monkeypatch):
+    import penalize.path.scoring as scoring
+
+    x, y = load_wine(return_X_y=True)
+    paths = []
+    model = multilayer_perceptron(13, [8], 3).double()
+    for rows in (10_000, 7):
+        monkeypatch.setattr(scoring, "ROWS_AT_ONCE", rows)
+        paths.append(stacked(model, x, y, "auto", [1e-3, 1e-1], ({}, {nn.ReLU: L1(1.0)})))
+    for name in ("fold_scores", "fold_val_losses", "fold_train_losses", "fold_zeros"):
+        np.testing.assert_allclose(getattr(paths[0], name), getattr(paths[1], name), rtol=1e-9)
+
+
 def test_scaling_sees_only_the_training_rows():
     x, y = load_diabetes(return_X_y=True)
     data = make_folds(x, y, "auto", 4, 0, torch.float64)
@@ -228,6 +251,8 @@ def test_the_frame_and_the_files(tmp_path):
     assert len(content["rows"]) == 3
     assert content["settings"]["versions"]["torch"] == torch.__version__
     assert content["settings"]["epochs"] == 3
+    assert [row["strength"] for row in content["rows"]] == path.strengths.tolist()
+    assert [row["score"] for row in content["rows"]] == path.score.tolist()
     assert files[2].read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert path.plot(tmp_path / "again.png").axes
     assert (tmp_path / "again.png").stat().st_size > 10_000
@@ -270,13 +295,18 @@ GOOD = {"weights": {"weight": L2(1.0)}, "strengths": [1e-3, 1.0], **SETTINGS}
         ({"task": "ranking"}, ArgumentError, 'task must be "auto", "classification" or "regression", got \'ranking\''),
         ({"weights": {"wait": L2()}}, TargetError, r"weights\['wait'\] matches no parameter"),
         ({"weights": {"weight": None}}, ArgumentError, "there is no penalty to vary"),
+        ({"weights": {"weight": L2()}, "frozen": True}, ArgumentError, "there is no penalty to vary"),
         ({"weights": None}, TargetError, "nothing to penalize"),
     ],
 )
 def test_bad_arguments_are_refused_before_training(changed, error, message):
     x, y = load_wine(return_X_y=True)
+    model = nn.Linear(13, 3)
+    settings = {**GOOD, **changed}
+    if settings.pop("frozen", False):
+        model.weight.requires_grad_(False)
     with pytest.raises(error, match=message):
-        regularization_path(nn.Linear(13, 3), x, y, **{**GOOD, **changed})
+        regularization_path(model, x, y, **settings)
 
 
 @pytest.mark.parametrize(
@@ -289,6 +319,14 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
             load_wine().target,
             DataError,
             r"output of shape \(2, 3\) for 2 rows, got \(2, 2\)",
+        ),
+        (nn.Linear(12, 3), load_wine().data, load_wine().target, DataError, r"cannot take inputs of shape \(2, 13\)"),
+        (
+            nn.Linear(13, 1),
+            np.ones((9, 13)),
+            np.full(9, 0.5),
+            DataError,
+            "y must vary to be predicted, but every value is 0.5",
         ),
         (nn.ReLU(), load_wine().data, load_wine().target, ArgumentError, "model has no parameter to train"),
         (lambda: 3, load_wine().data, load_wine().target, ArgumentError, "model must make an nn.Module, got int"),

@@ -72,6 +72,8 @@ def make_folds(x: Any, y: Any, task: str, folds: int, seed: int, dtype: torch.dt
         targets = targets.astype(np.float64)
         if not np.isfinite(targets).all():
             raise DataError("y must hold finite numbers, got NaN or infinity")
+        if targets.min() == targets.max():
+            raise DataError(f"y must vary to be predicted, but every value is {targets[0]:g}")
         limit, why, classes = len(targets) // 2, "half the number of rows", 1
         splitter = KFold
     else:

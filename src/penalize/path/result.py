@@ -87,13 +87,12 @@ class RegularizationPath:
         """Write path.csv, path.json and path.png, all or none, and return their paths."""
         folder = Path(directory)
         frame = self.to_frame()
-        rows = json.loads(frame.to_json(orient="records", double_precision=15))
         content = {
             "best": self.best,
             "best_1se": self.best_1se,
             "score": self.score_name,
-            "rows": rows,
-            "fold_scores": [[None if not np.isfinite(v) else float(v) for v in row] for row in self.fold_scores],
+            "rows": [dict(zip(COLUMNS, map(_json_number, row), strict=True)) for row in frame.to_numpy().tolist()],
+            "fold_scores": [[_json_number(score) for score in scores] for scores in self.fold_scores.tolist()],
             "settings": self.settings,
         }
         files = {
@@ -103,3 +102,8 @@ class RegularizationPath:
         }
         write_together(files)
         return list(files)
+
+
+def _json_number(value: float) -> float | None:
+    """JSON has no NaN: null says that a value is not finite."""
+    return value if np.isfinite(value) else None

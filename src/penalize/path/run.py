@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import sklearn
 import torch
 from torch import nn
 
@@ -21,7 +22,7 @@ from penalize.path.result import RegularizationPath
 from penalize.path.scoring import score_stack
 from penalize.path.stacked import StackedModels, chunks, train_stack
 from penalize.path.table import progress_bar
-from penalize.placement import Rules
+from penalize.placement import Rules, WeightTarget
 
 __all__ = ["regularization_path"]
 
@@ -54,7 +55,8 @@ def regularization_path(
     ----------
     model
         A module from (batch, features) to (batch, classes) logits, or (batch, 1) for regression; or a function that
-        makes one, called with torch's random numbers seeded. It is copied, and not changed.
+        makes one, called with torch's random numbers seeded. It is copied to the CPU, where all is computed, and not
+        changed.
     x, y
         Arrays (rows, features) and (rows,).
     weights, activity
@@ -100,8 +102,8 @@ def regularization_path(
     data = make_folds(x, y, task, folds, seed, dtype)
     _check_output(base, data)
     penalties = attach(base, weights=weights, activity=activity)
-    if not penalties:
-        raise ArgumentError("weights and activity exclude everything: there is no penalty to vary")
+    if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
+        raise ArgumentError("there is no penalty to vary: weights and activity exclude everything, or all is frozen")
     began = time.perf_counter()
     shape = (len(grid), len(data))
     results = {name: np.full(shape, np.nan) for name in ("train_loss", "val_loss", "score", "zeros")}
@@ -130,7 +132,10 @@ def regularization_path(
         "learning_rate": learning_rate,
         "seed": seed,
         "seconds": round(time.perf_counter() - began, 3),
-        "versions": {"penalize": penalize.__version__, "torch": torch.__version__, "python": platform.python_version()},
+        "versions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (penalize, torch, np, sklearn)},
+        },
     }
     score_name = "accuracy" if data.task == "classification" else "R2"
     losses = results["train_loss"], results["val_loss"]
@@ -158,8 +163,11 @@ def _made(model: Any, seed: int) -> nn.Module:
 
 def _check_output(base: nn.Module, data: Folds) -> None:
     base.eval()
-    with torch.no_grad():
-        output = base(data.x[0, :2])
+    try:
+        with torch.no_grad():
+            output = base(data.x[0, :2])
+    except RuntimeError as error:
+        raise DataError(f"the model cannot take inputs of shape {tuple(data.x[0, :2].shape)}: {error}") from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     allowed = [(2, data.classes)] if data.task == "classification" else [(2, 1), (2,)]
     if shape not in allowed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch.func import functional_call
+from torch.func import functional_call, vmap
 
 from penalize.path.folds import Folds
 from penalize.path.stacked import StackedModels, data_loss, members_of
@@ -26,53 +26,63 @@ class Scores:
     zeros: torch.Tensor
 
 
+ROWS_AT_ONCE = 1024
+
+
 def score_stack(stack: StackedModels, data: Folds) -> Scores:
     """Evaluate all models of a stack, each on the rows of its fold. The score is accuracy, or R2 for regression."""
     count = len(stack.strengths)
     results = Scores(*(torch.full((count,), torch.nan, dtype=torch.float64) for _ in range(4)))
     stack.model.eval()
-    activities = [target for target in _targets(stack, ActivityTarget) if target.regularizer is not None]
-    weights = _targets(stack, WeightTarget)
+    targets = [stack.penalties[name] for name in stack.penalties]
+    activities = [target for target in targets if isinstance(target, ActivityTarget)]
+    weights = [target for target in targets if isinstance(target, WeightTarget) and not target.frozen]
     for fold in range(len(data)):
-        if not bool((stack.folds == fold).any()):
-            continue
         members = members_of(stack, fold)
-        train, validation = data.train[fold], data.validation[fold]
-        x, y = data.x[fold], data.y[fold]
-        train_loss, _, _ = stack.map(_evaluation(stack, []), members, x[train], y[train])
-        val_loss, score, zeros = stack.map(_evaluation(stack, activities), members, x[validation], y[validation])
-        results.train_loss[members] = train_loss.double()
-        results.val_loss[members] = val_loss.double()
-        results.score[members] = score.double()
-        results.zeros[members] = zeros.double()
+        if not len(members):
+            continue
+        loss = vmap(lambda output, y: data_loss(output, y, stack.task), in_dims=(0, None))
+        score = vmap(lambda output, y: _score(output, y, stack.task), in_dims=(0, None))
+        output, y, _ = _outputs(stack, members, data, fold, data.train[fold], [])
+        results.train_loss[members] = loss(output, y).double()
+        output, y, zeros = _outputs(stack, members, data, fold, data.validation[fold], activities)
+        results.val_loss[members] = loss(output, y).double()
+        results.score[members] = score(output, y).double()
+        results.zeros[members] = zeros
     if weights:
         results.zeros.copy_(_weight_zeros(stack, weights))
     return results
 
 
-def _targets(stack: StackedModels, kind: Any) -> list[Any]:
-    return [stack.penalties[name] for name in stack.penalties if isinstance(stack.penalties[name], kind)]
+def _outputs(
+    stack: StackedModels,
+    members: torch.Tensor,
+    data: Folds,
+    fold: int,
+    rows: torch.Tensor,
+    activities: list[ActivityTarget],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The outputs (members, rows, ...) for rows of a fold, their targets, and each member's share of zero outputs."""
 
+    def evaluate(tensors: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        zeros, sizes = x.new_zeros(()), x.new_zeros(())
 
-def _evaluation(stack: StackedModels, activities: list[ActivityTarget]) -> Any:
-    """A function of one model's tensors and data that gives its loss, its score and its share of zero outputs."""
+        def count(module: Any, args: Any, output: Any) -> None:
+            nonlocal zeros, sizes
+            for tensor in output_tensors(output):
+                zeros, sizes = zeros + (tensor == 0).sum(), sizes + tensor.numel()
 
-    def evaluate(tensors: Any, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        counts: list[tuple[torch.Tensor, int]] = []
-
-        def count_zeros(module: Any, args: Any, output: Any) -> None:
-            counts.extend(((tensor == 0).sum(), tensor.numel()) for tensor in output_tensors(output))
-
-        handles = [target.module.register_forward_hook(count_zeros) for target in activities]
+        handles = [target.module.register_forward_hook(count) for target in activities]
         try:
-            output = functional_call(stack.model, tensors, (x,))
+            return functional_call(stack.model, tensors, (x,)), zeros, sizes
         finally:
             for handle in handles:
                 handle.remove()
-        zeros = sum((zero for zero, _ in counts), x.new_zeros(())) / max(sum(size for _, size in counts), 1)
-        return data_loss(output, y, stack.task), _score(output, y, stack.task), zeros
 
-    return evaluate
+    parts = [stack.map(evaluate, members, data.x[fold, some]) for some in torch.split(rows, ROWS_AT_ONCE)]
+    outputs, zeros, sizes = zip(*parts, strict=True)
+    share = torch.stack(zeros).double().sum(0) / torch.stack(sizes).double().sum(0).clamp(min=1)
+    return torch.cat(outputs, dim=1), data.y[fold, rows], share
 
 
 def _score(output: torch.Tensor, y: torch.Tensor, task: str) -> torch.Tensor:
