@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ PACKAGE = Path(penalize.__file__).parent
 ROOMS = [
     "errors",
     "registry",
+    "configs",
     "ops",
     "activations",
     "initializers",
@@ -97,6 +99,7 @@ def test_every_file_is_found_and_says_what_it_is_for():
 def test_import_penalize_loads_only_torch_numpy_and_array_api_compat():
     code = """
 import sys
+from importlib.metadata import version
 import torch, numpy, array_api_compat
 before = {name.split(".")[0] for name in sys.modules}
 import penalize
@@ -112,3 +115,11 @@ def test_every_public_name_is_there():
         assert hasattr(penalize, name)
     with pytest.raises(AttributeError, match="module 'penalize' has no attribute 'nothing'"):
         penalize.nothing  # noqa: B018
+
+
+def test_what_is_installed_is_what_constraints_say():
+    lines = (Path(__file__).parent.parent / "constraints.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if "==" in line)
+    for name in ("torch", "numpy", "array-api-compat", "keras", "lightning", "scikit-learn", "typer"):
+        # A build's own mark, such as "+cpu", is no part of the version that is pinned.
+        assert version(name).split("+")[0] == pinned[name], f"{name}: the environment is not the tested one"

@@ -146,7 +146,7 @@ def test_get_takes_every_kind_of_identifier():
         ({"class_name": "Zeros", "oops": 1}, ConfigError, "an initializer's config has an unknown key 'oops'"),
         ({"class_name": "Zeros", "config": 1}, ConfigError, "Zeros: config must be a dict, got int"),
         ({"class_name": "Ones", "config": {"gain": 1}}, ConfigError, "config of Ones has an unknown key 'gain'"),
-        ({"class_name": "function", "config": 3}, ConfigError, "a function's config is its name, got 3"),
+        ({"class_name": "function", "config": 3}, ConfigError, "a function's config is its registered name, got 3"),
         ({"class_name": "HeNormal", "config": {"input_axes": [0]}}, ConfigError, r"input_axes=\[0\] is not supported"),
         ({"class_name": "Mine", "registered_name": "me>Mine"}, UnknownNameError, "unknown initializer 'me>Mine'"),
     ],
@@ -167,7 +167,7 @@ def test_custom_initializers_in_configs():
     for thing in (Halves(), torch.zeros):
         with pytest.raises(ConfigError, match="has no config that could be read back: register it"):
             initializers.serialize(thing)
-    with pytest.raises(ConfigError, match="Halves is no initializer"):
+    with pytest.raises(ConfigError, match="is no initializer: it is not a subclass of penalize's Initializer"):
         initializers.deserialize(config, {"Halves": torch.zeros})
     with pytest.raises(ConfigError, match="a dict or a name, got int: 3"):
         initializers.deserialize(3)

@@ -49,8 +49,8 @@ def test_get_takes_every_kind_of_identifier():
         ({"class_name": "Huber", "config": {"width": 2}}, ConfigError, "config of Huber has an unknown key 'width'"),
         ({"class_name": "Huber", "config": 2}, ConfigError, "Huber: config must be a dict, got int"),
         ({"class_name": "Huber", "oops": 2}, ConfigError, "a loss's config has an unknown key 'oops'"),
-        ({"class_name": "mean_squared_error"}, ConfigError, "mean_squared_error is no loss"),
-        ({"class_name": "function", "config": 3}, ConfigError, "a function's config is its name, got 3"),
+        ({"class_name": "mean_squared_error"}, ConfigError, "'mean_squared_error' is no loss"),
+        ({"class_name": "function", "config": 3}, ConfigError, "a function's config is its registered name, got 3"),
         ({"class_name": "Mine", "registered_name": "me>Mine"}, UnknownNameError, "unknown loss 'me>Mine'"),
     ],
 )

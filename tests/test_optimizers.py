@@ -216,7 +216,7 @@ def test_custom_specs_are_read_from_custom_objects():
     assert isinstance(optimizers.deserialize("Halved", {"Halved": Halved}), Halved)
     with pytest.raises(ConfigError, match="no config that could be read back"):
         optimizers.serialize(Halved())
-    with pytest.raises(ConfigError, match="'Halved' is no optimizer"):
+    with pytest.raises(ConfigError, match="'dict' is no optimizer"):
         optimizers.deserialize(config, {"Halved": dict})
 
 

@@ -16,6 +16,7 @@ __all__ = [
     "custom_object",
     "find",
     "is_built_in_name",
+    "names",
     "register_serializable",
     "registered_name",
 ]
@@ -80,6 +81,11 @@ def find(kind: str, name: str, *, extra: Iterable[str] = ()) -> BuiltIn:
     if name in known:
         return known[name]
     raise UnknownNameError(f"unknown {kind} {name!r}: {nearest(name, [*known, *extra])}")
+
+
+def names(kind: str) -> list[str]:
+    """Every name that stands for a built-in of this kind."""
+    return list(_names.get(kind, {}))
 
 
 def is_built_in_name(kind: str, name: str) -> bool:

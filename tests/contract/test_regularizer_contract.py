@@ -14,7 +14,7 @@ from penalize.errors import ArrayError, ShapeError, StrengthError
 from penalize.registry import built_ins
 from penalize.regularizers import deserialize, get, serialize
 from penalize.regularizers.base import has_gradient, has_prox
-from penalize.regularizers.strength import StrengthAttribute, strength_names
+from penalize.regularizers.strength import StrengthAttribute, strength_attributes
 from tests.contract.regularizer_table import CASES, TABLE
 
 CLASSES = [entry.factory for entry in built_ins("regularizer")]
@@ -269,7 +269,7 @@ def test_a_tensor_strength_stays_one_and_can_be_changed_in_place(cls, name):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_zero_strength_gives_zero_on_infinite_weights(cls):
-    zero = cls(**dict.fromkeys(strength_names(cls()), 0))
+    zero = cls(**dict.fromkeys(strength_attributes(cls), 0))
     for x in (
         torch.full((2, 2), float("inf"), requires_grad=True),
         torch.full((2, 2), float("nan"), requires_grad=True),

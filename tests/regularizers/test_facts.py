@@ -154,7 +154,7 @@ def test_the_serialized_form_is_kerass():
         ({"class_name": "L2", "registered_name": "os>system"}, "L2: registered_name must be None"),
         ({"class_name": ["L2"]}, 'needs a string "class_name"'),
         ({}, 'needs a string "class_name"'),
-        ({"class_name": "function", "config": 3}, "chosen by its registered name, got 3"),
+        ({"class_name": "function", "config": 3}, "a function's config is its registered name, got 3"),
         (3, "a regularizer's config is a dict or a name, got int"),
         ({"class_name": "L2", 3: 4}, "unknown key '3'"),
     ],

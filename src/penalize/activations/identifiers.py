@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from penalize.activations.functions import linear
+from penalize.configs import function_config
 from penalize.errors import ArgumentError, ConfigError
 from penalize.registry import built_ins, custom_names, custom_object, find, registered_name
 
@@ -63,7 +64,7 @@ def serialize(activation: Any) -> Any:
             f"{label!r:.80} has no name that could be read back: register it with "
             "@penalize.saving.register_serializable(package=...)"
         )
-    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}
+    return function_config(name)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 
-from penalize.errors import ArgumentError, ConfigError, UnknownNameError, nearest
+from penalize.configs import Configs
+from penalize.errors import ArgumentError, ConfigError
 from penalize.losses.base import FunctionLoss, Loss
 from penalize.losses.wrappers import CallableLoss, TorchLoss
-from penalize.registry import built_ins, custom_object, find, registered_name
+from penalize.registry import built_ins
 
 __all__ = ["deserialize", "get", "serialize"]
 
-CONFIG_KEYS = ("module", "class_name", "config", "registered_name", "shared_object_id", "build_config")
+CONFIGS = Configs("loss", "a loss", Loss)
 
 
 def get(identifier: Any) -> Loss | None:
@@ -64,24 +64,7 @@ def serialize(loss: Any) -> dict[str, Any] | None:
     """
     if loss is None:
         return None
-    thing: Any = loss.function if isinstance(loss, CallableLoss) else loss
-    cls = type(thing)
-    for entry in built_ins("loss"):
-        if entry.factory is cls:
-            config = thing.get_config()
-            return {"module": entry.module, "class_name": entry.class_name, "config": config, "registered_name": None}
-        if entry.factory is thing:
-            return _function_config(entry.class_name)
-    name = registered_name(cls) if isinstance(thing, Loss) else registered_name(thing)
-    if name is None:
-        raise ConfigError(
-            f"{loss!r:.80} has no config that could be read back: register its class or function with "
-            "@penalize.saving.register_serializable(package=...)"
-        )
-    if not isinstance(thing, Loss):
-        return _function_config(name)
-    config = thing.get_config()
-    return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": name}
+    return CONFIGS.write(loss.function if isinstance(loss, CallableLoss) else loss)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Loss | None:
@@ -91,46 +74,13 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
     Raises `UnknownNameError` for an unknown name and `ConfigError` for a config that does not fit.
     """
-    customs = dict(custom_objects or {})
     if config is None:
         return None
-    if isinstance(config, str):
-        return _as_loss(_named(config, None, customs))
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"a loss's config is a dict or a name, got {type(config).__name__}: {config!r:.80}")
-    for key in config:
-        if key not in CONFIG_KEYS:
-            raise ConfigError(f"a loss's config has an unknown key {key!r:.80}: {nearest(str(key), CONFIG_KEYS)}")
-    class_name, values = config.get("class_name"), config.get("config")
-    if not isinstance(class_name, str):
-        raise ConfigError(f'a loss\'s config needs a string "class_name", got {class_name!r:.80}')
-    if class_name == "function":
-        if not isinstance(values, str):
-            raise ConfigError(f"a function's config is its name, got {values!r:.80}")
-        return _as_loss(_named(values, None, customs))
-    if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(f"{class_name}: config must be a dict, got {type(values).__name__}: {values!r:.80}")
-    cls = _named(class_name, config.get("registered_name"), customs)
-    if not (isinstance(cls, type) and issubclass(cls, Loss)):
-        raise ConfigError(f"{class_name} is no loss: it is not a subclass of penalize.losses.Loss")
-    parameters = inspect.signature(cls).parameters
-    for key in values or {}:
-        if key not in parameters and not any(one.kind is one.VAR_KEYWORD for one in parameters.values()):
-            raise ConfigError(
-                f"the config of {class_name} has an unknown key {key!r:.80}: {nearest(str(key), parameters)}"
-            )
-    return cls.from_config(dict(values or {}))
-
-
-def _named(name: str, full_name: Any, customs: Mapping[str, Any]) -> Any:
-    for candidate in (full_name, name):
-        if isinstance(candidate, str):
-            thing = customs[candidate] if candidate in customs else custom_object(candidate)
-            if thing is not None:
-                return thing
-    if isinstance(full_name, str) and ">" in full_name:
-        raise UnknownNameError(f"unknown loss {full_name[:80]!r}: register it or pass it in custom_objects")
-    return find("loss", name, extra=customs).factory
+    chosen, values = CONFIGS.choose(config, custom_objects or {})
+    if values is None:
+        return _as_loss(chosen)
+    loss: Loss = CONFIGS.make(chosen, values)
+    return loss
 
 
 def _as_loss(thing: Any) -> Loss:
@@ -145,7 +95,3 @@ def _as_loss(thing: Any) -> Loss:
         if isinstance(factory, type) and issubclass(factory, FunctionLoss) and factory.function is thing:
             return factory()
     return thing if isinstance(thing, Loss) else CallableLoss(thing)
-
-
-def _function_config(name: str) -> dict[str, Any]:
-    return {"module": "builtins", "class_name": "function", "config": name, "registered_name": "function"}

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
 
-from penalize.errors import ArgumentError, ConfigError, UnknownNameError, nearest
+from penalize.configs import Configs
+from penalize.errors import ArgumentError
 from penalize.optimizers.base import Optimizer
-from penalize.registry import built_ins, custom_object, find, is_built_in_name, registered_name
+from penalize.registry import is_built_in_name
 
 __all__ = ["TorchOptimizer", "deserialize", "get", "serialize"]
 
+CONFIGS = Configs("optimizer", "an optimizer", Optimizer)
+
 # What Keras's configs say besides, and the values at which it changes nothing.
-KERAS_ONLY: dict[str, tuple[Any, ...]] = {
+WITHOUT: dict[str, tuple[Any, ...]] = {
     "use_ema": (False, None),
+    "ema_momentum": (),
     "ema_overwrite_frequency": (None,),
     "loss_scale_factor": (None,),
     "gradient_accumulation_steps": (None,),
 }
-CONFIG_KEYS = ("module", "class_name", "config", "registered_name", "shared_object_id", "build_config")
 
 
 class TorchOptimizer:
@@ -84,23 +86,7 @@ def serialize(optimizer: Any) -> dict[str, Any] | None:
     """
     if optimizer is None:
         return None
-    cls = type(optimizer)
-    for entry in built_ins("optimizer"):
-        if entry.factory is cls:
-            return {
-                "module": entry.module,
-                "class_name": entry.class_name,
-                "config": optimizer.get_config(),
-                "registered_name": None,
-            }
-    name = registered_name(cls) if isinstance(optimizer, Optimizer) else None
-    if name is None:
-        raise ConfigError(
-            f"{optimizer!r:.80} has no config that could be read back: use a spec of penalize.optimizers, or a "
-            "subclass of Optimizer that is registered with @penalize.saving.register_serializable(package=...)"
-        )
-    config = optimizer.get_config()
-    return {"module": cls.__module__, "class_name": cls.__name__, "config": config, "registered_name": name}
+    return CONFIGS.write(optimizer)
 
 
 def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
@@ -111,54 +97,9 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
     Raises `UnknownNameError` for an unknown class and `ConfigError` for a config that does not fit it.
     """
-    customs = dict(custom_objects or {})
     if config is None:
         return None
-    if isinstance(config, str):
-        return _class(config, None, customs)()
-    if not isinstance(config, Mapping):
-        raise ConfigError(f"an optimizer's config is a dict or a name, got {type(config).__name__}: {config!r:.80}")
-    for key in config:
-        if key not in CONFIG_KEYS:
-            raise ConfigError(f"an optimizer's config has an unknown key {key!r:.80}: {nearest(str(key), CONFIG_KEYS)}")
-    class_name, values = config.get("class_name"), config.get("config")
-    if not isinstance(class_name, str):
-        raise ConfigError(f'an optimizer\'s config needs a string "class_name", got {class_name!r:.80}')
-    if values is not None and not isinstance(values, Mapping):
-        raise ConfigError(f"{class_name}: config must be a dict, got {type(values).__name__}: {values!r:.80}")
-    cls = _class(class_name, config.get("registered_name"), customs)
-    return cls.from_config(_known_values(cls, values or {}))
-
-
-def _class(name: str, full_name: Any, customs: Mapping[str, Any]) -> type[Optimizer]:
-    for candidate in (full_name, name):
-        if not isinstance(candidate, str):
-            continue
-        thing = customs[candidate] if candidate in customs else custom_object(candidate)
-        if thing is not None:
-            if not (isinstance(thing, type) and issubclass(thing, Optimizer)):
-                raise ConfigError(
-                    f"{candidate!r} is no optimizer: it is not a subclass of penalize.optimizers.Optimizer"
-                )
-            return thing
-    if isinstance(full_name, str) and ">" in full_name:
-        raise UnknownNameError(f"unknown optimizer {full_name[:80]!r}: register its class or pass it in custom_objects")
-    found = name if is_built_in_name("optimizer", name) else name.lower()
-    factory: type[Optimizer] = find("optimizer", found, extra=customs).factory  # type: ignore[assignment]
-    return factory
-
-
-def _known_values(cls: type[Optimizer], values: Mapping[Any, Any]) -> dict[str, Any]:
-    parameters = inspect.signature(cls).parameters
-    known = {}
-    for key, value in values.items():
-        if key in parameters:
-            known[key] = value
-        elif key in KERAS_ONLY:
-            if value not in KERAS_ONLY[key]:
-                raise ConfigError(f"{cls.__name__}: {key}={value!r:.80} is not supported")
-        elif key != "ema_momentum":
-            raise ConfigError(
-                f"the config of {cls.__name__} has an unknown key {key!r:.80}: {nearest(str(key), parameters)}"
-            )
-    return known
+    if isinstance(config, str) and is_built_in_name("optimizer", config.lower()):
+        config = config.lower()
+    chosen, values = CONFIGS.choose(config, custom_objects or {})
+    return CONFIGS.make(chosen, values or {}, WITHOUT)

@@ -12,7 +12,7 @@ from torch import nn
 from penalize.errors import ArgumentError
 from penalize.placement.calls import Record
 from penalize.regularizers import get
-from penalize.regularizers.strength import strength_names
+from penalize.regularizers.strength import strength_attributes
 
 __all__ = ["ActivityTarget", "Declaration", "Layout", "Target", "WeightDeclaration", "WeightTarget"]
 
@@ -93,7 +93,7 @@ class Target:
         self.regularizer = changed
 
     def _strength_name(self) -> str:
-        names = strength_names(self.regularizer)
+        names = strength_attributes(type(self.regularizer))
         if len(names) != 1:
             has = f"the strengths {' and '.join(names)}" if names else "no strength that is known by name"
             raise ArgumentError(f"{self.name}: {self.regularizer!r} has {has}; assign to .regularizer instead")

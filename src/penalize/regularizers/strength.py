@@ -11,7 +11,7 @@ import torch
 
 from penalize.errors import StrengthError
 
-__all__ = ["Strength", "StrengthAttribute", "as_strength", "is_zero", "strength_names", "strength_number"]
+__all__ = ["Strength", "StrengthAttribute", "as_strength", "is_zero", "strength_attributes", "strength_number"]
 
 Strength = float | torch.Tensor
 
@@ -92,7 +92,7 @@ class StrengthAttribute:
         instance.__dict__[self.name] = as_strength(value, self.name, self.default)
 
 
-def strength_names(regularizer: object) -> tuple[str, ...]:
-    """The names of a regularizer's strengths, in the order of its class: ("l1", "l2") for L1L2, none for a function."""
-    attributes = {name: value for cls in reversed(type(regularizer).__mro__) for name, value in vars(cls).items()}
+def strength_attributes(regularizer: type) -> tuple[str, ...]:
+    """The names of the strengths that a class of regularizers has, in their order: ("l1", "l2") for L1L2."""
+    attributes = {name: value for cls in reversed(regularizer.__mro__) for name, value in vars(cls).items()}
     return tuple(name for name, value in attributes.items() if isinstance(value, StrengthAttribute))
