@@ -15,6 +15,7 @@ PACKAGE = Path(penalize.__file__).parent
 # A room may use any room to its left. Keras's names for what torch has stand beside the regularizers.
 ROOMS = [
     "errors",
+    "arguments",
     "registry",
     "configs",
     "ops",

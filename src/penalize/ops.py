@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from penalize.errors import ArgumentError, ArrayError, ShapeError, nearest
+from penalize.arguments import as_dtype
+from penalize.errors import ArrayError, ShapeError
 
 __all__ = [
     "abs",
@@ -37,11 +38,6 @@ __all__ = [
 
 Axis = int | Sequence[int] | None
 
-_FLOATS = ("float32", "float64", "float16", "bfloat16")
-_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "bool")
-_OTHERS = ("uint16", "uint32", "uint64", "complex64", "complex128")
-_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in (*_FLOATS, *_INTEGERS, *_OTHERS)}
-
 # Sums and squares of small integers are int32.
 _SMALL_INTEGERS = (torch.bool, torch.int8, torch.int16, torch.uint8)
 
@@ -55,12 +51,12 @@ def convert_to_tensor(x: Any, dtype: Any = None) -> torch.Tensor:
     tensor([1.0000, 2.5000])
     """
     tensor = _tensor(x)
-    return tensor if dtype is None else tensor.to(_dtype(dtype))
+    return tensor if dtype is None else tensor.to(as_dtype(dtype))
 
 
 def cast(x: Any, dtype: Any) -> torch.Tensor:
     """`x` in another dtype, given by its name ("float32") or as a torch dtype."""
-    return _tensor(x).to(_dtype(dtype))
+    return _tensor(x).to(as_dtype(dtype))
 
 
 def shape(x: Any) -> tuple[int, ...]:
@@ -74,12 +70,12 @@ def shape(x: Any) -> tuple[int, ...]:
 
 def ones(shape: int | Sequence[int], dtype: Any = None) -> torch.Tensor:
     """A tensor of ones, float32 by default."""
-    return torch.ones(shape, dtype=_dtype(dtype))
+    return torch.ones(shape, dtype=as_dtype(dtype))
 
 
 def zeros(shape: int | Sequence[int], dtype: Any = None) -> torch.Tensor:
     """A tensor of zeros, float32 by default."""
-    return torch.zeros(shape, dtype=_dtype(dtype))
+    return torch.zeros(shape, dtype=as_dtype(dtype))
 
 
 def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> torch.Tensor:
@@ -91,7 +87,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> torch.Te
     """
     rows = torch.arange(N).unsqueeze(1)
     columns = torch.arange(N if M is None else M)
-    return (columns - rows == k).to(_dtype(dtype))
+    return (columns - rows == k).to(as_dtype(dtype))
 
 
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
@@ -210,13 +206,3 @@ def _axes(tensor: torch.Tensor, axis: Axis) -> tuple[int, ...]:
     if axis is None:
         return tuple(range(tensor.ndim))
     return (axis,) if isinstance(axis, int) else tuple(axis)
-
-
-def _dtype(dtype: Any) -> torch.dtype:
-    if dtype is None:
-        return torch.float32
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if isinstance(dtype, str) and dtype in _DTYPES:
-        return _DTYPES[dtype]
-    raise ArgumentError(f"unknown dtype {dtype!r:.80}: {nearest(str(dtype)[:80], _DTYPES)}")

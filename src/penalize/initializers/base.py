@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import math
-import numbers
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 import torch
 
-from penalize.errors import ArgumentError, nearest
+from penalize.errors import ArgumentError
 
-__all__ = ["Initializer", "as_dtype", "as_shape", "number"]
-
-DTYPES: dict[str, torch.dtype] = {
-    name: getattr(torch, name)
-    for name in ("float32", "float64", "float16", "bfloat16", "int8", "int16", "int32", "int64", "uint8", "bool")
-}
+__all__ = ["Initializer", "as_shape"]
 
 
 class Initializer:
@@ -27,9 +20,10 @@ class Initializer:
     A subclass defines `__call__(shape, dtype=None)`. Its constructor's arguments are attributes of the same names,
     or it defines `get_config` too. Source: Keras 3.15.1, `keras.initializers.Initializer`.
 
+    >>> import math, torch
     >>> class Counting(Initializer):
     ...     def __call__(self, shape, dtype=None):
-    ...         return torch.arange(math.prod(shape), dtype=as_dtype(dtype)).reshape(shape)
+    ...         return torch.arange(math.prod(shape), dtype=torch.float32).reshape(shape)
     >>> Counting()((2, 2))
     tensor([[0., 1.],
             [2., 3.]])
@@ -66,34 +60,3 @@ def as_shape(shape: Any) -> tuple[int, ...]:
     ):
         return tuple(int(size) for size in sizes)
     raise ArgumentError(f"shape must be integers >= 0, got {shape!r:.80}")
-
-
-def as_dtype(dtype: Any) -> torch.dtype:
-    """The torch dtype of a name; float32 for None.
-
-    >>> as_dtype("float16")
-    torch.float16
-    """
-    if dtype is None:
-        return torch.float32
-    if isinstance(dtype, torch.dtype):
-        return dtype
-    if isinstance(dtype, str) and dtype in DTYPES:
-        return DTYPES[dtype]
-    raise ArgumentError(f"unknown dtype {dtype!r:.80}: {nearest(str(dtype)[:80], DTYPES)}")
-
-
-def number(argument: str, value: Any, low: float = -math.inf, *, above: bool = False) -> float:
-    """`value` as a float, if it is a finite real number >= `low`, or with `above` > `low`.
-
-    >>> number("stddev", -1, 0.0)
-    Traceback (most recent call last):
-    ...
-    penalize.errors.ArgumentError: stddev must be a number >= 0, got -1
-    """
-    if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        result = float(value)
-        if math.isfinite(result) and result >= low and not (above and result == low):
-            return result
-    wanted = "finite number" if low == -math.inf else f"number {'>' if above else '>='} {low:g}"
-    raise ArgumentError(f"{argument} must be a {wanted}, got {value!r:.80}")

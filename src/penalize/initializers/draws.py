@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch.nn import init
 
+from penalize.arguments import as_dtype, number
 from penalize.errors import ArgumentError, ShapeError
-from penalize.initializers.base import Initializer, as_dtype, as_shape, number
+from penalize.initializers.base import Initializer, as_shape
 from penalize.registry import built_in
 
 __all__ = ["Drawn", "Orthogonal", "RandomNormal", "RandomUniform", "TruncatedNormal"]

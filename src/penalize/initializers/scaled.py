@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
+from penalize.arguments import number
 from penalize.errors import ArgumentError
-from penalize.initializers.base import as_shape, number
+from penalize.initializers.base import as_shape
 from penalize.initializers.draws import Drawn, truncated_normal
 from penalize.registry import built_in
 

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from penalize import activations
+from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
-from penalize.layers.arguments import choice, integer, integers
 from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
 from penalize.layers.weights import CONV_LAYOUTS, KerasView, RegularizerOf
@@ -51,13 +51,13 @@ class _Convolution(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.filters = integer(filters, "filters", self.name)
-        self.kernel_size = integers(kernel_size, self.rank, "kernel_size", self.name)
-        self.strides = integers(strides, self.rank, "strides", self.name)
-        self.padding = choice(padding, self.paddings, "padding", self.name)
+        self.filters = integer("filters", filters, self.name)
+        self.kernel_size = integers("kernel_size", kernel_size, self.rank, self.name)
+        self.strides = integers("strides", strides, self.rank, self.name)
+        self.padding = choice("padding", padding, self.paddings, self.name)
         self.data_format = as_data_format(data_format, self.name)
-        self.dilation_rate = integers(dilation_rate, self.rank, "dilation_rate", self.name)
-        self.groups = integer(groups, "groups", self.name)
+        self.dilation_rate = integers("dilation_rate", dilation_rate, self.rank, self.name)
+        self.groups = integer("groups", groups, self.name)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
         if self.filters % self.groups:
@@ -104,9 +104,8 @@ class _Convolution(Layer):
 
 def as_data_format(value: Any, layer: str) -> str:
     """ "channels_last" (also for None) or "channels_first"."""
-    return choice(
-        "channels_last" if value is None else value, ("channels_last", "channels_first"), "data_format", layer
-    )
+    formats = ("channels_last", "channels_first")
+    return choice("data_format", formats[0] if value is None else value, formats, layer)
 
 
 @built_in("layer", module="keras.layers", names=["Convolution1D"])

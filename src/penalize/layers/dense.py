@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from penalize import activations
+from penalize.arguments import integer
 from penalize.errors import ShapeError
-from penalize.layers.arguments import integer
 from penalize.layers.layer import Layer
 from penalize.layers.weights import LINEAR_LAYOUT, KerasView, RegularizerOf
 from penalize.registry import built_in
@@ -57,7 +57,7 @@ class Dense(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = integer(units, "units", self.name)
+        self.units = integer("units", units, self.name)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
         layout = LINEAR_LAYOUT

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from penalize.arguments import integer
 from penalize.errors import ArgumentError, ShapeError
-from penalize.layers.arguments import integer
 from penalize.layers.layer import Layer
 from penalize.registry import built_in
 
@@ -43,7 +43,7 @@ class InputLayer(Layer):
         if batch_shape is not None and batch_size is not None:
             raise ArgumentError(f"{self.name}: batch_shape gives the batch size already, got batch_size {batch_size!r}")
         whole = tuple(batch_shape) if batch_shape is not None else (batch_size, *(shape or ()))
-        self.batch_shape = tuple(None if size is None else integer(size, "shape", self.name) for size in whole)
+        self.batch_shape = tuple(None if size is None else integer("shape", size, self.name) for size in whole)
         self.built = True
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:

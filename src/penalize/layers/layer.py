@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from penalize import initializers
+from penalize.arguments import as_dtype, integer
 from penalize.errors import ArgumentError, ShapeError, nearest
 from penalize.evaluation import activity_losses, weight_losses
-from penalize.layers.arguments import as_dtype, integer
 from penalize.layers.inputs import as_tensors, shapes_of, tensors_in
 from penalize.layers.naming import unique_name
 from penalize.layers.tracking import declared_targets, weights_below
@@ -96,7 +96,7 @@ class Layer(nn.Module):
         self._trainable = bool(trainable)
         self.declarations.built = False
         if input_dim is not None:
-            input_shape = (integer(input_dim, "input_dim", kind),)
+            input_shape = (integer("input_dim", input_dim, kind),)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
         self.activity_regularizer = activity_regularizer
 

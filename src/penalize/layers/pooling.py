@@ -7,8 +7,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from penalize.arguments import choice, integers
 from penalize.errors import ShapeError
-from penalize.layers.arguments import choice, integers
 from penalize.layers.convolution import as_data_format
 from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
@@ -38,9 +38,9 @@ class MaxPooling2D(Layer):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.pool_size = integers(pool_size, 2, "pool_size", self.name)
-        self.strides = self.pool_size if strides is None else integers(strides, 2, "strides", self.name)
-        self.padding = choice(padding, ("valid", "same"), "padding", self.name)
+        self.pool_size = integers("pool_size", pool_size, 2, self.name)
+        self.strides = self.pool_size if strides is None else integers("strides", strides, 2, self.name)
+        self.padding = choice("padding", padding, ("valid", "same"), self.name)
         self.data_format = as_data_format(data_format, self.name)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from penalize import activations
+from penalize.arguments import number
 from penalize.errors import ArgumentError
 from penalize.layers.convolution import as_data_format
 from penalize.layers.layer import Layer
@@ -57,9 +58,7 @@ class Dropout(Layer):
         self, rate: float, noise_shape: tuple[int | None, ...] | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1:
-            raise ArgumentError(f"{self.name}: rate must be a number from 0 to 1, got {rate!r:.80}")
-        self.rate = float(rate)
+        self.rate = number("rate", rate, 0.0, 1.0, where=self.name)
         self.noise_shape = noise_shape
         self.seed = seed
         self._generators: dict[torch.device, torch.Generator] = {}

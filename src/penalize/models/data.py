@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from penalize.arguments import integer
 from penalize.errors import ArgumentError, DataError
 
 __all__ = ["ArrayData", "as_loader", "class_weights", "first_inputs", "split", "unpack"]
@@ -53,10 +54,8 @@ def as_loader(x: Any, y: Any, sample_weight: Any, *, batch_size: int | None, shu
                 raise DataError(f"{name} must not be given beside a DataLoader, which brings its own")
         return x
     data = x if isinstance(x, ArrayData) else ArrayData(x, y, sample_weight)
-    size = 32 if batch_size is None else batch_size
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise ArgumentError(f"batch_size must be an integer >= 1, got {batch_size!r}")
-    return DataLoader(data, batch_size=int(size), shuffle=shuffle, collate_fn=_same)
+    size = integer("batch_size", 32 if batch_size is None else batch_size)
+    return DataLoader(data, batch_size=size, shuffle=shuffle, collate_fn=_same)
 
 
 def unpack(batch: Any) -> Batch:

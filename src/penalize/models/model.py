@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from penalize import losses, metrics, optimizers
+from penalize.arguments import integer
 from penalize.errors import ArgumentError, MissingExtraError, NotBuiltError, NotCompiledError, nearest
 from penalize.layers import Layer
-from penalize.layers.arguments import integer
 from penalize.models.data import as_loader, class_weights, first_inputs, split, validation
 from penalize.models.history import History
 
@@ -128,7 +128,7 @@ class Model(Layer):
             Before training begins. Source: Keras 3.15.1, `keras.Model.fit`.
         """
         self._require_compiled("fit")
-        epochs = integer(epochs, "epochs", "fit", least=0)
+        epochs = integer("epochs", epochs, "fit", least=0)
         if class_weight is not None:
             sample_weight = class_weights(y, sample_weight, class_weight)
         data = x

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-import math
-import numbers
 from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import torch
 
+from penalize.arguments import number
 from penalize.errors import ArgumentError
 from penalize.optimizers.clipping import CLIPPING
 from penalize.optimizers.rules import Rule
 
-__all__ = ["Optimizer", "number"]
+__all__ = ["Optimizer"]
 
 
 class Optimizer:
@@ -89,19 +88,3 @@ class Optimizer:
         if changed.get("name") == self.default_name:
             del changed["name"]
         return f"{type(self).__name__}({', '.join(f'{key}={value!r}' for key, value in changed.items())})"
-
-
-def number(argument: str, value: Any, low: float, high: float = math.inf, *, above: bool = False) -> float:
-    """`value` as a float, if it is a finite real number in [low, high], or with `above` in (low, high].
-
-    >>> number("momentum", 1.5, 0.0, 1.0)
-    Traceback (most recent call last):
-    ...
-    penalize.errors.ArgumentError: momentum must be a number between 0 and 1, got 1.5
-    """
-    if not isinstance(value, bool) and isinstance(value, numbers.Real):
-        result = float(value)
-        if math.isfinite(result) and low <= result <= high and not (above and result == low):
-            return result
-    wanted = f"between {low:g} and {high:g}" if high < math.inf else f"{'>' if above else '>='} {low:g}"
-    raise ArgumentError(f"{argument} must be a number {wanted}, got {value!r:.80}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from penalize.arguments import number
 from penalize.errors import ArgumentError
 from penalize.optimizers import rules
-from penalize.optimizers.base import Optimizer, number
+from penalize.optimizers.base import Optimizer
 from penalize.registry import built_in
 
 __all__ = ["Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Lion", "Nadam", "RMSprop", "SGD"]

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 import penalize
+from penalize.arguments import integer, number
 from penalize.binding import attach
 from penalize.errors import ArgumentError, DataError
 from penalize.path.folds import Folds, make_folds
@@ -90,13 +91,11 @@ def regularization_path(
     True
     """
     grid = check_strengths(parse_grid(DEFAULT_GRID) if strengths is None else strengths)
-    for name, number in (("epochs", epochs), ("batch_size", batch_size), ("chunk", chunk)):
-        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
-            raise ArgumentError(f"{name} must be an integer >= 1, got {number!r}")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**32:
-        raise ArgumentError(f"seed must be an integer from 0 to 2**32 - 1, got {seed!r}")
-    if isinstance(learning_rate, bool) or not isinstance(learning_rate, int | float) or not 0 < learning_rate < np.inf:
-        raise ArgumentError(f"learning_rate must be a finite number above 0, got {learning_rate!r}")
+    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("chunk", chunk)):
+        integer(name, value)
+    if integer("seed", seed, least=0) >= 2**32:
+        raise ArgumentError(f"seed must be below 2**32, got {seed!r}")
+    number("learning_rate", learning_rate, 0.0, above=True)
     base = _made(model, seed)
     dtype = next(base.parameters()).dtype
     data = make_folds(x, y, task, folds, seed, dtype)
