@@ -347,6 +347,30 @@ def test_a_subclassed_model_trains_in_fit_and_in_a_loop_of_ones_own():
     assert loss.item() < 0.5 * first
 
 
+def test_attached_penalties_are_trained_on_bound_or_not():
+    by_rule = {"0.weight": L2(0.3), "0.bias": L1(0.1)}
+    finals, logs = [], []
+    for way in ("declared", "attached", "bound"):
+        declared = {"kernel_regularizer": L2(0.3), "bias_regularizer": L1(0.1)} if way == "declared" else {}
+        model = regression(kernel_initializer="ones", activity_regularizer=L2(0.01), **declared)
+        own = torch.optim.Adam(model.parameters(), lr=0.05)
+        model.compile(own, "mse")
+        if way != "declared":
+            penalties = penalize.attach(model, weights=by_rule)
+        if way == "bound":
+            penalties.bind(own)
+        logs.append(model.fit(X, Y, epochs=3, shuffle=False, validation_data=(X, Y), verbose=0).history)
+        finals.append(model.get_weights())
+    for other, log in zip(finals[1:], logs[1:], strict=True):
+        for got, expected in zip(other, finals[0], strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5)
+        for name in ("loss", "penalty", "val_loss", "val_penalty"):
+            assert log[name] == pytest.approx(logs[0][name], rel=1e-5)
+    penalize.attach(model, weights=by_rule)
+    with pytest.raises(ArgumentError, match=r"fit takes the penalties of one attach\(\), got those of 2"):
+        model.fit(X, Y, verbose=0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [

@@ -129,7 +129,7 @@ class Penalties(Mapping[str, Target]):
         """
         self._check_attached()
         losses = activity_losses(self._activities.values())
-        if self._binding is None:
+        if not self.bound:
             losses = [*losses, *weight_losses(self._weights.values())]
         return total(losses, self._device())
 
@@ -157,12 +157,17 @@ class Penalties(Mapping[str, Target]):
         0.800000011920929
         """
         self._check_attached()
-        if self._binding is not None:
+        if self.bound:
             raise BindError("these penalties are bound already: unbind() them first")
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ArgumentError(f"bind takes a torch.optim.Optimizer, got {type(optimizer).__name__}")
         self._binding = GradientBinding(list(self._weights.values()), optimizer)
         return self
+
+    @property
+    def bound(self) -> bool:
+        """Whether weight penalties act inside an optimizer's step."""
+        return self._binding is not None
 
     def unbind(self) -> Self:
         """Leave the optimizer as it was: `loss()` returns all penalties again. Without a binding, nothing happens."""

@@ -29,7 +29,8 @@ class Model(Layer):
     """A layer made of layers, with Keras's way to train: `compile`, `fit`, `evaluate`, `predict`, `summary`.
 
     Subclass it and define `call`, or use `Sequential`. The penalties of all layers inside are part of the loss that is
-    trained on and reported. It is an `nn.Module`, so it also trains in a loop of your own:
+    trained on and reported; penalties of `penalize.attach` on the model stand in their place, as they contain what the
+    layers declare. It is an `nn.Module`, so it also trains in a loop of your own:
     `loss = criterion(model(x), y) + sum(model.losses)`. Source: Keras 3.15.1, `keras.Model`.
 
     >>> import numpy as np, penalize

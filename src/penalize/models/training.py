@@ -8,7 +8,8 @@ from typing import Any
 import lightning.pytorch as pl
 import torch
 
-from penalize.errors import DataError
+from penalize.binding import attached
+from penalize.errors import ArgumentError, DataError
 from penalize.layers import Layer
 from penalize.losses import Loss
 from penalize.metrics import Metric
@@ -110,15 +111,30 @@ class TrainingModule(pl.LightningModule):
     def _step(self, batch: Any, stage: _Stage) -> torch.Tensor:
         x, y, weight = unpack(batch)
         output = self.model(x)
-        penalties = self.model.losses
-        penalty = sum(penalties[1:], penalties[0]) if penalties else None
         data_loss = self._data_loss(y, output, weight)
-        parts = [part for part in (data_loss, penalty) if part is not None]
-        if not parts:
+        to_minimize, paid = self._penalties()
+        if data_loss is None and to_minimize is None:
             raise DataError(f"{self.model.name}: there is nothing to minimize: compile with a loss, or add penalties")
-        total = sum(parts[1:], parts[0])
-        stage.update(total, penalty, y, output, _batch_size(x))
-        return total
+        total = _sum(data_loss, paid)
+        stage.update(total, paid, y, output, _batch_size(x))
+        return total if paid is to_minimize else _sum(data_loss, to_minimize)
+
+    def _penalties(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The penalties to minimize here, and all that are paid: the same, unless some act in the optimizer's step.
+
+        Attached penalties contain what the layers declare, and stand in its place.
+        """
+        found = attached(self.model)
+        if not found:
+            losses = self.model.losses
+            whole = sum(losses[1:], losses[0]) if losses else None
+            return whole, whole
+        if len(found) > 1:
+            raise ArgumentError(
+                f"{self.model.name}: fit takes the penalties of one attach(), got those of {len(found)}"
+            )
+        remaining = found[0].loss()
+        return remaining, sum(found[0].losses, torch.zeros_like(remaining)) if found[0].bound else remaining
 
     def _data_loss(self, y: Any, output: Any, weight: Any) -> torch.Tensor | None:
         if self.loss is None:
@@ -156,6 +172,11 @@ class _Stage:
         if self.penalty.weight:
             logs["penalty"] = self.penalty.compute()
         return {**logs, **{metric.name: float(metric.compute()) for metric in self.metrics}}
+
+
+def _sum(data_loss: torch.Tensor | None, penalty: torch.Tensor | None) -> torch.Tensor:
+    parts = [part for part in (data_loss, penalty) if part is not None]
+    return sum(parts[1:], parts[0])
 
 
 def _batch_size(x: Any) -> int:

@@ -44,7 +44,12 @@ _current = _CurrentCall()
 
 
 def enter_call(module: nn.Module, records: Iterable[Record]) -> None:
-    """Begin a call. When it is the outermost one, `records`, those of the module and all below it, are cleared."""
+    """Begin a call. When it is the outermost one, `records`, those of the module and all below it, are cleared.
+
+    Under `torch.export` nothing is cleared or recorded, so that the exported graph holds no trace of penalties.
+    """
+    if torch.compiler.is_exporting():
+        return
     # A call that ended without `exit_call` (an error in a compiled graph) leaves its module here; calling the same
     # module again begins anew.
     if _current.outermost is None or _current.outermost is module:
@@ -56,15 +61,12 @@ def enter_call(module: nn.Module, records: Iterable[Record]) -> None:
 
 def exit_call(module: nn.Module) -> None:
     """End a call that `enter_call` began."""
-    if _current.outermost is module:
+    if not torch.compiler.is_exporting() and _current.outermost is module:
         _current.outermost = None
 
 
 def record_value(record: Record, value: torch.Tensor) -> None:
-    """Append a scalar to a record, at the next position of the current call.
-
-    Under `torch.export` nothing is recorded, so that the exported graph holds no trace of penalties.
-    """
+    """Append a scalar to a record, at the next position of the current call."""
     if torch.compiler.is_exporting():
         return
     position = _current.recorded
@@ -74,6 +76,8 @@ def record_value(record: Record, value: torch.Tensor) -> None:
 
 def record_activity(record: Record, regularizer: Any, output: Any, target: str) -> None:
     """Record the penalty of every tensor of an output, one entry each."""
+    if torch.compiler.is_exporting():
+        return
     tensors = output_tensors(output)
     if not tensors:
         raise TargetError(f"{target}: an activity regularizer needs a tensor as output, got {type(output).__name__}")

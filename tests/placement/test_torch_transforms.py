@@ -1,0 +1,94 @@
+"""Recorded activity under torch's own ways to run a model: export, checkpointing, vmap."""
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+import penalize
+from penalize import attach, layers
+from penalize.regularizers import L1, L2
+
+
+class Checkpointed(nn.Module):
+    """An MLP whose hidden part is run under checkpointing, or not."""
+
+    def __init__(self, use):
+        super().__init__()
+        torch.manual_seed(0)
+        self.use = use
+        self.hidden = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 5), nn.Tanh())
+        self.head = nn.Linear(5, 1)
+
+    def forward(self, x):
+        if self.use:
+            return self.head(checkpoint(self.hidden, x, use_reentrant=False))
+        return self.head(self.hidden(x))
+
+
+def test_checkpointing_neither_doubles_nor_loses_activity():
+    x = torch.randn(3, 4)
+    results = []
+    for use in (False, True):
+        model = Checkpointed(use)
+        penalties = attach(model, weights={"*.weight": L2(0.1)}, activity={"hidden.1": L1(0.5), "hidden": L2(0.2)})
+        loss = model(x).sum() + penalties.loss()
+        count = len(penalties.losses)
+        loss.backward()
+        results.append((count, loss.detach(), [parameter.grad for parameter in model.parameters()]))
+    torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_export_leaves_no_trace_of_penalties(strict):
+    model = penalize.Sequential(
+        [
+            penalize.Input((4,)),
+            layers.Dense(3, "relu", kernel_regularizer="l2", activity_regularizer="l1"),
+            nn.Linear(3, 1),
+        ]
+    )
+    penalties = attach(model, activity={"1": L1(0.5)})
+    x = torch.randn(2, 4)
+    expected = model(x)
+    before = penalties.value()
+    program = torch.export.export(model, (x,), strict=strict)
+    operations = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+    assert not any(name in operation for operation in operations for name in ("abs", "sum", "pow", "div", "square"))
+    torch.testing.assert_close(program.module()(x), expected)
+    model(x)
+    assert penalties.value() == pytest.approx(before)
+
+
+def test_vmap_gives_each_sample_its_own_activity():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    penalties = attach(model, activity={"1": L1(1.0)})
+
+    def penalty(sample):
+        model(sample[None])
+        return penalties.loss()
+
+    x = torch.randn(5, 4)
+    with torch.no_grad():
+        torch.testing.assert_close(torch.func.vmap(penalty)(x), torch.relu(model[0](x)).sum(1))
+
+
+def test_ensembles_of_models_have_their_own_penalties():
+    model = nn.Linear(2, 1, bias=False)
+    penalties = attach(model, weights={"weight": L2(1.0)})
+
+    class Objective(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
+        def forward(self):
+            return penalties.loss()
+
+    weights = torch.arange(6.0).reshape(3, 1, 2)
+    objective = Objective()
+    gradient, value = torch.func.vmap(
+        torch.func.grad_and_value(lambda w: torch.func.functional_call(objective, {"model.weight": w}, ()))
+    )(weights)
+    torch.testing.assert_close(gradient, 2 * weights)
+    torch.testing.assert_close(value, weights.square().sum((1, 2)))
