@@ -1,8 +1,9 @@
-"""MaxPooling2D."""
+"""The largest or mean value in windows of one, two or three axes."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,12 +15,84 @@ from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
 from penalize.registry import built_in
 
-__all__ = ["MaxPooling2D"]
+__all__ = [
+    "AveragePooling1D",
+    "AveragePooling2D",
+    "AveragePooling3D",
+    "MaxPooling1D",
+    "MaxPooling2D",
+    "MaxPooling3D",
+]
+
+
+class _Pooling(Layer):
+    """What poolings share; `rank` is the number of spatial axes, `pool` torch's function."""
+
+    rank: ClassVar[int]
+    pool: ClassVar[Callable[..., torch.Tensor]]
+
+    def __init__(
+        self,
+        pool_size: int | tuple[int, ...] = 2,
+        strides: int | tuple[int, ...] | None = None,
+        padding: str = "valid",
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pool_size = integers("pool_size", pool_size, self.rank, self.name)
+        self.strides = self.pool_size if strides is None else integers("strides", strides, self.rank, self.name)
+        self.padding = choice("padding", padding, ("valid", "same"), self.name)
+        self.data_format = as_data_format(data_format, self.name)
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.ndim != self.rank + 2:
+            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(inputs.shape)}")
+        x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
+        x = self.pooled(x)
+        return x if self.data_format == "channels_first" else x.movedim(1, -1)
+
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        """The pooling of x, channels second."""
+        raise NotImplementedError
+
+    def padded(self, x: torch.Tensor, value: float) -> torch.Tensor:
+        """`x` padded as `padding` says."""
+        return pad_same(x, self.pool_size, self.strides, (1,) * self.rank, value) if self.padding == "same" else x
+
+
+class _MaxPooling(_Pooling):
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        return type(self).pool(self.padded(x, float("-inf")), self.pool_size, self.strides)
+
+
+class _AveragePooling(_Pooling):
+    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+        means = type(self).pool(self.padded(x, 0.0), self.pool_size, self.strides)
+        if self.padding == "valid":
+            return means
+        # Padding is no part of a mean: divide by the share of each window that lies on the input.
+        return means / type(self).pool(self.padded(torch.ones_like(x[:1, :1]), 0.0), self.pool_size, self.strides)
+
+
+@built_in("layer", module="keras.layers", names=["MaxPool1D"])
+class MaxPooling1D(_MaxPooling):
+    """The largest value in each window of inputs (batch, steps, channels), or channels second.
+
+    Parameters: `pool_size` 2; `strides`, default `pool_size`; `padding` "valid" or "same"; `data_format`; those of
+    `Layer`. Raises ArgumentError for bad arguments, ShapeError for inputs of another rank. Source: Keras 3.15.1.
+
+    >>> MaxPooling1D(padding="same")(torch.tensor([[[1.0], [3.0], [2.0]]])).flatten()
+    tensor([3., 2.])
+    """
+
+    rank = 1
+    pool = staticmethod(F.max_pool1d)
 
 
 @built_in("layer", module="keras.layers", names=["MaxPool2D"])
-class MaxPooling2D(Layer):
-    """The largest value in each window; inputs (batch, rows, columns, channels), or channels second.
+class MaxPooling2D(_MaxPooling):
+    """The largest value in each window of inputs (batch, rows, columns, channels), or channels second.
 
     Parameters: `pool_size` 2; `strides`, default `pool_size`; `padding` "valid" or "same"; `data_format`; those of
     `Layer`. Raises ArgumentError for bad arguments, ShapeError for inputs of another rank. Source: Keras 3.15.1.
@@ -29,25 +102,61 @@ class MaxPooling2D(Layer):
     (torch.Size([2, 4, 4, 3]), torch.Size([2, 5, 5, 3]))
     """
 
-    def __init__(
-        self,
-        pool_size: int | tuple[int, int] = (2, 2),
-        strides: int | tuple[int, int] | None = None,
-        padding: str = "valid",
-        data_format: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.pool_size = integers("pool_size", pool_size, 2, self.name)
-        self.strides = self.pool_size if strides is None else integers("strides", strides, 2, self.name)
-        self.padding = choice("padding", padding, ("valid", "same"), self.name)
-        self.data_format = as_data_format(data_format, self.name)
+    rank = 2
+    pool = staticmethod(F.max_pool2d)
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.ndim != 4:
-            raise ShapeError(f"{self.name}: inputs must have rank 4, got shape {tuple(inputs.shape)}")
-        x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
-        if self.padding == "same":
-            x = pad_same(x, self.pool_size, self.strides, (1, 1), value=float("-inf"))
-        x = F.max_pool2d(x, self.pool_size, self.strides)
-        return x if self.data_format == "channels_first" else x.movedim(1, -1)
+
+@built_in("layer", module="keras.layers", names=["MaxPool3D"])
+class MaxPooling3D(_MaxPooling):
+    """The largest value in each window of inputs (batch, a, b, c, channels), or channels second.
+
+    Parameters and errors as of `MaxPooling2D`. Source: Keras 3.15.1.
+
+    >>> MaxPooling3D((1, 2, 2))(torch.ones(1, 4, 4, 4, 2)).shape
+    torch.Size([1, 4, 2, 2, 2])
+    """
+
+    rank = 3
+    pool = staticmethod(F.max_pool3d)
+
+
+@built_in("layer", module="keras.layers", names=["AvgPool1D"])
+class AveragePooling1D(_AveragePooling):
+    """The mean of each window of inputs (batch, steps, channels), or channels second; padding is no part of a mean.
+
+    Parameters and errors as of `MaxPooling1D`. Source: Keras 3.15.1.
+
+    >>> AveragePooling1D(padding="same")(torch.tensor([[[1.0], [3.0], [2.0]]])).flatten()
+    tensor([2., 2.])
+    """
+
+    rank = 1
+    pool = staticmethod(F.avg_pool1d)
+
+
+@built_in("layer", module="keras.layers", names=["AvgPool2D"])
+class AveragePooling2D(_AveragePooling):
+    """The mean of each window of inputs (batch, rows, columns, channels), or channels second.
+
+    Padding is no part of a mean. Parameters and errors as of `MaxPooling2D`. Source: Keras 3.15.1.
+
+    >>> AveragePooling2D(3)(torch.ones(1, 9, 9, 2)).shape
+    torch.Size([1, 3, 3, 2])
+    """
+
+    rank = 2
+    pool = staticmethod(F.avg_pool2d)
+
+
+@built_in("layer", module="keras.layers", names=["AvgPool3D"])
+class AveragePooling3D(_AveragePooling):
+    """The mean of each window of inputs (batch, a, b, c, channels), or channels second.
+
+    Padding is no part of a mean. Parameters and errors as of `MaxPooling2D`. Source: Keras 3.15.1.
+
+    >>> AveragePooling3D()(torch.ones(1, 4, 4, 4, 2)).shape
+    torch.Size([1, 2, 2, 2, 2])
+    """
+
+    rank = 3
+    pool = staticmethod(F.avg_pool3d)

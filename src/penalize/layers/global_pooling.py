@@ -1,0 +1,108 @@
+"""The largest or mean value over all spatial axes."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from penalize.errors import ShapeError
+from penalize.layers.convolution import as_data_format
+from penalize.layers.layer import Layer
+from penalize.registry import built_in
+
+__all__ = [
+    "GlobalAveragePooling1D",
+    "GlobalAveragePooling2D",
+    "GlobalAveragePooling3D",
+    "GlobalMaxPooling1D",
+    "GlobalMaxPooling2D",
+    "GlobalMaxPooling3D",
+]
+
+
+class _GlobalPooling(Layer):
+    """What global poolings share; `rank` is the number of spatial axes."""
+
+    rank: ClassVar[int]
+
+    def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.data_format = as_data_format(data_format, self.name)
+        self.keepdims = bool(keepdims)
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        if inputs.ndim != self.rank + 2:
+            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(inputs.shape)}")
+        first = 2 if self.data_format == "channels_first" else 1
+        return self.reduced(inputs, tuple(range(first, first + self.rank)))
+
+    def reduced(self, x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        """One value for all of these axes."""
+        raise NotImplementedError
+
+
+class _GlobalMax(_GlobalPooling):
+    def reduced(self, x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        return x.amax(axes, keepdim=self.keepdims)
+
+
+class _GlobalAverage(_GlobalPooling):
+    def reduced(self, x: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
+        return x.mean(axes, keepdim=self.keepdims)
+
+
+@built_in("layer", module="keras.layers", names=["GlobalMaxPool1D"])
+class GlobalMaxPooling1D(_GlobalMax):
+    """The largest value over the steps of inputs (batch, steps, channels), or channels second.
+
+    Parameters: `data_format`; `keepdims` False; those of `Layer`. Raises ShapeError for inputs of another rank.
+    Source: Keras 3.15.1.
+
+    >>> GlobalMaxPooling1D()(torch.tensor([[[1.0], [3.0]]]))
+    tensor([[3.]])
+    """
+
+    rank = 1
+
+
+@built_in("layer", module="keras.layers", names=["GlobalMaxPool2D"])
+class GlobalMaxPooling2D(_GlobalMax):
+    """The largest value over rows and columns; as `GlobalMaxPooling1D`."""
+
+    rank = 2
+
+
+@built_in("layer", module="keras.layers", names=["GlobalMaxPool3D"])
+class GlobalMaxPooling3D(_GlobalMax):
+    """The largest value over three spatial axes; as `GlobalMaxPooling1D`."""
+
+    rank = 3
+
+
+@built_in("layer", module="keras.layers", names=["GlobalAvgPool1D"])
+class GlobalAveragePooling1D(_GlobalAverage):
+    """The mean over the steps of inputs (batch, steps, channels), or channels second.
+
+    Parameters: `data_format`; `keepdims` False; those of `Layer`. Raises ShapeError for inputs of another rank.
+    Source: Keras 3.15.1.
+
+    >>> GlobalAveragePooling1D(keepdims=True)(torch.tensor([[[1.0], [3.0]]]))
+    tensor([[[2.]]])
+    """
+
+    rank = 1
+
+
+@built_in("layer", module="keras.layers", names=["GlobalAvgPool2D"])
+class GlobalAveragePooling2D(_GlobalAverage):
+    """The mean over rows and columns; as `GlobalAveragePooling1D`."""
+
+    rank = 2
+
+
+@built_in("layer", module="keras.layers", names=["GlobalAvgPool3D"])
+class GlobalAveragePooling3D(_GlobalAverage):
+    """The mean over three spatial axes; as `GlobalAveragePooling1D`."""
+
+    rank = 3
