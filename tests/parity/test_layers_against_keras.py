@@ -6,9 +6,12 @@ import pytest
 import torch
 
 import penalize
+from penalize.errors import ArgumentError, ShapeError
 
 ALL = {"activity_regularizer": "l2"}
 BOTH = {"kernel_regularizer": "l1", "bias_regularizer": "l2", **ALL}
+
+NORM = {"gamma_regularizer": "l1", "beta_regularizer": "l2", **ALL}
 
 CASES = {
     "Dense": [
@@ -82,6 +85,23 @@ CASES = {
     "SpatialDropout1D": [((2, 4, 3), {"rate": 0.5})],
     "SpatialDropout2D": [((2, 4, 5, 3), {"rate": 0.5})],
     "SpatialDropout3D": [((2, 4, 5, 2, 3), {"rate": 0.5})],
+    "LayerNormalization": [
+        ((3, 4), NORM),
+        ((2, 3, 4), {"epsilon": 0.1, **NORM}),
+        ((2, 3, 4), {"axis": [1, 2], "center": False, "gamma_regularizer": "l2"}),
+        ((2, 3, 4), {"axis": (-2, -1), "scale": False, "beta_regularizer": "l2"}),
+    ],
+    "GroupNormalization": [
+        ((2, 5, 6), {"groups": 3, **NORM}),
+        ((2, 6, 4, 5), {"groups": 2, "axis": 1, **NORM}),
+        ((2, 4, 5, 6), {"groups": -1, **NORM}),
+    ],
+    "BatchNormalization": [
+        ((6, 4), NORM),
+        ((3, 5, 4), {"axis": 1, "momentum": 0.5, "epsilon": 0.1, **NORM}),
+        ((3, 5, 6, 4), {"center": False, "gamma_regularizer": "l2"}),
+        ((3, 5, 6, 4), {"scale": False, "beta_regularizer": "l2"}),
+    ],
     "Flatten": [((2, 3, 4, 5), ALL), ((3,), ALL), ((2, 3, 4, 5), {"data_format": "channels_first", **ALL})],
     "Dropout": [((3, 4), {"rate": 0.5, **ALL})],
     "Activation": [((3, 4), {"activation": "tanh", **ALL})],
@@ -116,9 +136,69 @@ def test_outputs_losses_and_gradients(name, shape, arguments):
     (their_y.square().sum() + sum(theirs.losses)).backward()
     (our_y.square().sum() + sum(ours.losses)).backward()
     torch.testing.assert_close(our_x.grad, their_x.grad, rtol=1e-4, atol=1e-5)
-    for parameter, variable in zip(ours.weights, theirs.trainable_weights, strict=True):
+    trained = [weight for weight in ours.weights if weight.requires_grad]
+    for parameter, variable in zip(trained, theirs.trainable_weights, strict=True):
         layout = next(w.layout for w in ours.declarations.weights.values() if getattr(ours, w.attribute) is parameter)
         torch.testing.assert_close(layout.to_keras(parameter.grad), variable.value.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"axis": 1, "momentum": 0.7}, {"center": False}, {"trainable": False}])
+def test_batch_normalization_moves_its_statistics_as_keras_does(arguments):
+    theirs, ours = keras.layers.BatchNormalization(**arguments), penalize.layers.BatchNormalization(**arguments)
+    random = np.random.default_rng(0)
+    for _ in range(3):
+        x = random.normal(2.0, 3.0, size=(8, 5, 4)).astype("float32")
+        expected, got = theirs(x, training=True), ours(x, training=True)
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-5)
+    torch.testing.assert_close(ours.eval()(x), theirs(x), rtol=1e-4, atol=1e-5)
+
+
+def test_batch_normalization_loads_torch_checkpoints():
+    theirs, ours = torch.nn.BatchNorm1d(4, eps=1e-3), penalize.layers.BatchNormalization()
+    theirs(torch.randn(8, 4))
+    ours.build((None, 4))
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(3, 4)
+    torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))
+
+
+def test_normalizations_that_keras_fails_at_on_torch():
+    x = torch.randn(2, 3, 4)
+    layer = penalize.layers.LayerNormalization(axis=1)
+    mean, variance = x.mean(1, keepdim=True), x.var(1, correction=0, keepdim=True)
+    torch.testing.assert_close(layer(x), (x - mean) / (variance + 1e-3).sqrt())
+    bare = penalize.layers.GroupNormalization(2, scale=False, center=False)
+    groups = x.movedim(-1, 1).reshape(2, 2, -1)
+    expected = (groups - groups.mean(2, keepdim=True)) / (groups.var(2, correction=0, keepdim=True) + 1e-3).sqrt()
+    torch.testing.assert_close(bare(x), expected.reshape(2, 4, 3).movedim(1, -1))
+    for bad, message in (
+        (lambda: penalize.layers.GroupNormalization(3)(x), r"number of channels \(4\) must be a multiple of groups"),
+        (lambda: penalize.layers.BatchNormalization(axis=3)(x), "axis 3 must be one of inputs of shape"),
+        (lambda: penalize.layers.LayerNormalization(axis=0)(x), "axis 0 must be one of inputs of shape"),
+        (lambda: layer(torch.randn(2, 5, 4)), r"axes \(1,\) must have sizes \(3,\), got shape \(2, 5, 4\)"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            bad()
+
+
+def test_embedding():
+    arguments = {"embeddings_regularizer": "l1", "activity_regularizer": "l2"}
+    theirs, ours = keras.layers.Embedding(7, 3, **arguments), penalize.layers.Embedding(7, 3, **arguments)
+    x = np.array([[0, 6, 2], [2, 2, 1]])
+    theirs(x)
+    ours.set_weights(theirs.get_weights())
+    y, expected = ours(x), theirs(x)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(ours.losses, theirs.losses)
+    (y.square().sum() + sum(ours.losses)).backward()
+    (expected.square().sum() + sum(theirs.losses)).backward()
+    torch.testing.assert_close(ours.weight.grad, theirs.trainable_weights[0].value.grad)
+    table = np.arange(21.0).reshape(7, 3)
+    assert np.array_equal(penalize.layers.Embedding(7, 3, weights=[table]).get_weights()[0], table)
+    with pytest.raises(ShapeError, match=r"array 0 must have shape \(7, 3\), got \(3, 7\)"):
+        penalize.layers.Embedding(7, 3, weights=table.T)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -134,6 +214,12 @@ def test_keywords_and_defaults_are_kerass(name):
         "lora_alpha",
         "quantization_config",
         "alpha_constraint",
+        "beta_constraint",
+        "gamma_constraint",
+        "renorm",
+        "renorm_clipping",
+        "renorm_momentum",
+        "synchronized",
     }
     # `name` and `dtype` are keywords of every layer.
     expected = [key for key in theirs if key not in {*later, "name", "dtype", "kwargs"}]

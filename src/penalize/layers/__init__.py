@@ -3,6 +3,7 @@
 from penalize.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from penalize.layers.convolution import Conv1D, Conv2D, Conv3D
 from penalize.layers.dense import Dense
+from penalize.layers.embedding import Embedding
 from penalize.layers.global_pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
@@ -13,6 +14,7 @@ from penalize.layers.global_pooling import (
 )
 from penalize.layers.input import Input, InputLayer
 from penalize.layers.layer import Layer
+from penalize.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from penalize.layers.pooling import (
     AveragePooling1D,
     AveragePooling2D,
@@ -56,6 +58,10 @@ MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 __all__ = [
     "Activation",
     "ActivityRegularization",
+    "BatchNormalization",
+    "Embedding",
+    "GroupNormalization",
+    "LayerNormalization",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",

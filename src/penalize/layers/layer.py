@@ -138,7 +138,8 @@ class Layer(nn.Module):
         attribute = re.sub(r"\W", "_", attribute)
         start = "glorot_uniform" if initializer is None else initializer
         self.declare_weight(weight_name, start, regularizer, attribute=attribute, trainable=trainable)
-        return self.build_weight(weight_name, shape, dtype)
+        parameter: nn.Parameter = self.build_weight(weight_name, shape, dtype)
+        return parameter
 
     def declare_weight(
         self,
@@ -149,21 +150,31 @@ class Layer(nn.Module):
         attribute: str | None = None,
         layout: Layout | None = None,
         trainable: bool = True,
+        buffer: bool = False,
     ) -> None:
-        """Describe a weight that `build_weight` creates later; until then the attribute that will hold it is None."""
+        """Describe a weight that `build_weight` creates later; until then the attribute that will hold it is None.
+
+        A `buffer` is no parameter: the layer changes it by itself, as running statistics.
+        """
         attribute = name if attribute is None else attribute
         self.declarations.weights[name] = Weight(
-            name, attribute, initializers.get(initializer), regularizer, layout or Layout(), trainable
+            name, attribute, initializers.get(initializer), regularizer, layout or Layout(), trainable, buffer
         )
-        self.register_parameter(attribute, None)
+        if buffer:
+            self.register_buffer(attribute, None)
+        else:
+            self.register_parameter(attribute, None)
 
-    def build_weight(self, name: str, shape: Sequence[int], dtype: Any = None) -> nn.Parameter:
-        """Create a declared weight of this shape, in Keras's layout."""
+    def build_weight(self, name: str, shape: Sequence[int], dtype: Any = None) -> Any:
+        """Create a declared weight of this shape, which is that of Keras's layout."""
         weight = self._own_weights()[name]
         kind = self._dtype if dtype is None else as_dtype(dtype, self.name)
         with torch.no_grad():
             start = weight.initializer(tuple(int(size) for size in shape), dtype=kind)
             start = weight.layout.to_torch(start).to(self._build_device, copy=True).contiguous()
+        if weight.buffer:
+            self.register_buffer(weight.attribute, start)
+            return start
         parameter = nn.Parameter(
             start, requires_grad=weight.trainable and self._trainable and start.is_floating_point()
         )
@@ -247,8 +258,11 @@ class Layer(nn.Module):
         return [value for _, value in [*activity_losses(activities), *weight_losses(weights)]]
 
     @property
-    def weights(self) -> list[nn.Parameter]:
-        """All weights in creation order, depth first, each in torch's layout; a shared one once."""
+    def weights(self) -> list[torch.Tensor]:
+        """All weights, running statistics among them, in creation order, depth first; a shared one once.
+
+        Each is in torch's layout.
+        """
         return [parameter for _, parameter in weights_below(self)]
 
     def get_weights(self) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import nn
 
 from penalize.placement import ActivityTarget, Layout, WeightTarget, declarations_of
@@ -34,13 +35,14 @@ def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[Activi
     return weights, activities
 
 
-def weights_below(module: nn.Module) -> list[tuple[Layout, nn.Parameter]]:
-    """Every parameter with its layout, once each, depth first; in a layer, in the order of its declarations."""
-    found: dict[int, tuple[Layout, nn.Parameter]] = {}
+def weights_below(module: nn.Module) -> list[tuple[Layout, torch.Tensor]]:
+    """Every parameter and declared buffer with its layout, once each, depth first; in a layer, in declared order."""
+    found: dict[int, tuple[Layout, torch.Tensor]] = {}
     for part in module.modules():
         declared = declarations_of(part)
         layouts = {} if declared is None else {weight.attribute: weight.layout for weight in declared.weights.values()}
-        own = dict(part.named_parameters(recurse=False))
+        own: dict[str, torch.Tensor] = dict(part.named_parameters(recurse=False))
+        own.update((name, buffer) for name, buffer in part.named_buffers(recurse=False) if name in layouts)
         for attribute in [*(name for name in layouts if name in own), *(name for name in own if name not in layouts)]:
             found.setdefault(id(own[attribute]), (layouts.get(attribute, Layout()), own[attribute]))
     return list(found.values())

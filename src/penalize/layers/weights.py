@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,7 +14,7 @@ from penalize.placement import Layout, WeightDeclaration
 if TYPE_CHECKING:
     from penalize.layers.layer import Layer
 
-__all__ = ["CONV_LAYOUTS", "LINEAR_LAYOUT", "KerasView", "RegularizerOf", "Weight"]
+__all__ = ["CONV_LAYOUTS", "LINEAR_LAYOUT", "DepthwiseLayout", "KerasView", "RegularizerOf", "Weight"]
 
 LINEAR_LAYOUT = Layout((1, 0))
 """torch (out, in), Keras (in, out)."""
@@ -22,8 +23,25 @@ CONV_LAYOUTS = {rank: Layout((*range(2, rank + 2), 1, 0)) for rank in (1, 2, 3)}
 """torch (out, in, k...), Keras (k..., in, out), by the number of spatial axes."""
 
 
+@dataclass(frozen=True)
+class DepthwiseLayout(Layout):
+    """torch (in * multiplier, 1, k...), Keras (k..., in, multiplier)."""
+
+    multiplier: int = 1
+
+    def to_keras(self, tensor: torch.Tensor) -> torch.Tensor:
+        parts = torch.unflatten(tensor.squeeze(1), 0, (-1, self.multiplier))
+        return parts.permute(*range(2, parts.ndim), 0, 1)
+
+    def to_torch(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.permute(-2, -1, *range(tensor.ndim - 2)).flatten(0, 1).unsqueeze(1)
+
+
 class Weight(WeightDeclaration):
-    """A weight of a layer: Keras's name for it, the attribute that holds it in torch's layout, and how it begins."""
+    """A weight of a layer: Keras's name for it, the attribute that holds it in torch's layout, and how it begins.
+
+    A `buffer` is not trained at all: the layer itself changes it.
+    """
 
     def __init__(
         self,
@@ -33,11 +51,13 @@ class Weight(WeightDeclaration):
         regularizer: Any,
         layout: Layout,
         trainable: bool,
+        buffer: bool = False,
     ) -> None:
         super().__init__(attribute, regularizer, layout)
         self.name = name
         self.initializer = initializer
         self.trainable = trainable
+        self.buffer = buffer
 
 
 class RegularizerOf:
