@@ -166,6 +166,29 @@ def test_the_gradient_in_keras_layout_reaches_the_right_places():
     torch.testing.assert_close(before - layer.kernel.detach(), torch.arange(6.0).reshape(2, 3))
 
 
+def test_a_layout_that_reshapes_is_still_a_view_of_the_gradient():
+    from penalize.layers import SeparableConv2D
+
+    factors = torch.rand(2, 3, 4, 2)
+    layer = SeparableConv2D(
+        5,
+        (2, 3),
+        depth_multiplier=2,
+        depthwise_regularizer=lambda kernel: (kernel * factors).sum(),
+        pointwise_regularizer="l2",
+    )
+    layer.build((None, 8, 8, 4))
+    optimizer = torch.optim.SGD(layer.parameters(), lr=1.0)
+    layer(torch.randn(2, 8, 8, 4)).sum().backward()
+    gradients = [layer.depthwise_weight.grad.clone(), layer.pointwise_weight.grad.clone()]
+    before = layer.depthwise_kernel.detach().clone(), layer.pointwise_weight.detach().clone()
+    attach(layer).bind(optimizer)
+    optimizer.step()
+    view = layer.declarations.weights["depthwise_kernel"].layout.to_keras(gradients[0])
+    torch.testing.assert_close(before[0] - layer.depthwise_kernel.detach(), view + factors)
+    torch.testing.assert_close(before[1] - layer.pointwise_weight.detach(), gradients[1] + 0.02 * before[1])
+
+
 def test_what_cannot_be_bound_is_refused():
     model = mlp()
     penalties = attach(model, weights={"*.weight": "l2"})

@@ -11,6 +11,8 @@ from penalize.errors import ArgumentError, ShapeError
 ALL = {"activity_regularizer": "l2"}
 BOTH = {"kernel_regularizer": "l1", "bias_regularizer": "l2", **ALL}
 
+DEPTHWISE = {"depthwise_regularizer": "l1", "bias_regularizer": "l2", **ALL}
+SEPARABLE = {"pointwise_regularizer": "l2", **DEPTHWISE}
 NORM = {"gamma_regularizer": "l1", "beta_regularizer": "l2", **ALL}
 
 CASES = {
@@ -36,6 +38,23 @@ CASES = {
         ((2, 5, 6, 7, 2), {"filters": 3, "kernel_size": 2, **BOTH}),
         ((2, 5, 6, 7, 2), {"filters": 3, "kernel_size": (3, 2, 2), "strides": 2, "padding": "same", **BOTH}),
         ((2, 2, 5, 6, 7), {"filters": 3, "kernel_size": 2, "data_format": "channels_first", **BOTH}),
+    ],
+    "DepthwiseConv1D": [
+        ((2, 9, 4), {"kernel_size": 3, "depth_multiplier": 2, **DEPTHWISE}),
+        ((2, 9, 4), {"kernel_size": 3, "padding": "same", "dilation_rate": 2, "activation": "relu", **DEPTHWISE}),
+        ((2, 4, 9), {"kernel_size": 4, "padding": "same", "strides": 2, "data_format": "channels_first", **DEPTHWISE}),
+    ],
+    "DepthwiseConv2D": [
+        ((2, 7, 8, 3), {"kernel_size": (2, 3), "depth_multiplier": 2, **DEPTHWISE}),
+        ((2, 7, 8, 3), {"kernel_size": 3, "strides": 2, "padding": "same", **DEPTHWISE}),
+    ],
+    "SeparableConv1D": [
+        ((2, 9, 4), {"filters": 5, "kernel_size": 3, "depth_multiplier": 2, **SEPARABLE}),
+        ((2, 9, 4), {"filters": 5, "kernel_size": 3, "padding": "same", "use_bias": False, **SEPARABLE}),
+    ],
+    "SeparableConv2D": [
+        ((2, 7, 8, 3), {"filters": 5, "kernel_size": 3, "strides": 2, "padding": "same", **SEPARABLE}),
+        ((2, 3, 7, 8), {"filters": 5, "kernel_size": 2, "data_format": "channels_first", **SEPARABLE}),
     ],
     "MaxPooling2D": [
         ((2, 7, 8, 3), ALL),
@@ -214,6 +233,8 @@ def test_keywords_and_defaults_are_kerass(name):
         "lora_alpha",
         "quantization_config",
         "alpha_constraint",
+        "depthwise_constraint",
+        "pointwise_constraint",
         "beta_constraint",
         "gamma_constraint",
         "renorm",

@@ -3,6 +3,7 @@
 from penalize.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
 from penalize.layers.convolution import Conv1D, Conv2D, Conv3D
 from penalize.layers.dense import Dense
+from penalize.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from penalize.layers.embedding import Embedding
 from penalize.layers.global_pooling import (
     GlobalAveragePooling1D,
@@ -47,6 +48,7 @@ from penalize.layers.reshaping import (
 
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
@@ -59,7 +61,13 @@ __all__ = [
     "Activation",
     "ActivityRegularization",
     "BatchNormalization",
+    "DepthwiseConv1D",
+    "DepthwiseConv2D",
     "Embedding",
+    "SeparableConv1D",
+    "SeparableConv2D",
+    "SeparableConvolution1D",
+    "SeparableConvolution2D",
     "GroupNormalization",
     "LayerNormalization",
     "AveragePooling1D",
