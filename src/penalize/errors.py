@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 __all__ = [
     "ArgumentError",
@@ -65,8 +66,11 @@ class PenaltyError(PenalizeError, ValueError):
     """A regularizer returned something other than one real number."""
 
 
-class TargetError(PenalizeError, LookupError):
+class TargetError(PenalizeError, KeyError):
     """A name or pattern selects no target, or one that cannot be penalized."""
+
+    # KeyError shows the repr of its message.
+    __str__ = Exception.__str__
 
 
 class BindError(PenalizeError, RuntimeError):
@@ -87,6 +91,15 @@ class NotCompiledError(PenalizeError, RuntimeError):
 
 class MissingExtraError(PenalizeError, ImportError):
     """A library of an optional extra is not installed."""
+
+
+@contextlib.contextmanager
+def naming(where: str) -> Iterator[None]:
+    """Put `where` in front of the message of an error of this package that is raised inside."""
+    try:
+        yield
+    except PenalizeError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> str:

@@ -204,6 +204,36 @@ def test_what_cannot_be_bound_is_refused():
         penalties.bind(optimizer)
 
 
+def test_what_the_optimizer_does_not_hold_any_more_is_refused_at_the_step():
+    model = mlp()
+    model[0].requires_grad_(False)
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    attach(model, weights={"*.weight": L2(1.0)}).bind(optimizer)
+    optimizer.step()
+    model[0].requires_grad_(True)
+    with pytest.raises(BindError, match=r"0.weight: the optimizer SGD does not hold this parameter"):
+        optimizer.step()
+    assert model[0].weight.grad is None
+    optimizer.add_param_group({"params": list(model[0].parameters())})
+    before = model[0].weight.detach().clone()
+    optimizer.step()
+    torch.testing.assert_close(model[0].weight.detach(), 0.8 * before)
+
+
+def test_weights_tied_after_attaching_count_once():
+    model = nn.ModuleDict({"a": nn.Linear(2, 2, bias=False), "b": nn.Linear(2, 2, bias=False)})
+    penalties = attach(model, weights={"*": L2(1.0)})
+    model["b"].weight = model["a"].weight
+    weight = model["a"].weight
+    optimizer = torch.optim.SGD([weight], lr=0.0)
+    penalties.loss().backward()
+    expected = weight.grad.clone()
+    weight.grad = None
+    penalties.bind(optimizer)
+    optimizer.step()
+    torch.testing.assert_close(weight.grad, expected)
+
+
 def test_sparse_gradients_are_refused_by_name():
     model = nn.Embedding(5, 2, sparse=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

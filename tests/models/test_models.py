@@ -9,7 +9,15 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import penalize
 from penalize import layers
-from penalize.errors import ArgumentError, DataError, NotBuiltError, NotCompiledError, ShapeError, UnknownNameError
+from penalize.errors import (
+    ArgumentError,
+    BindError,
+    DataError,
+    NotBuiltError,
+    NotCompiledError,
+    ShapeError,
+    UnknownNameError,
+)
 from penalize.models.data import ArrayData
 from penalize.regularizers import L1, L2
 
@@ -85,8 +93,15 @@ def test_sample_and_class_weights_scale_the_data_loss_only():
     by_class = model.fit(x, y, class_weight={0: 3.0, 1: 0.0}, verbose=0).history
     assert by_class["loss"] == weighted["loss"]
     assert model.fit(x, y, validation_data=(x, y, np.zeros(2)), verbose=0).history["val_loss"] == [pytest.approx(2.0)]
-    with pytest.raises(ArgumentError, match=r"class_weight must have every class of y; it lacks \[1\]"):
-        model.fit(x, y, class_weight={0: 1.0}, verbose=0)
+    partly = model.fit(x, y, class_weight={1: 0.0}, verbose=0).history
+    assert partly["loss"] == [pytest.approx(0.5 + 2)]
+    for bad, message in (
+        ("balanced", "class_weight must be a dict from classes to weights, got 'balanced'"),
+        ({0: "a"}, r"class_weight\[0\] must be a number >= 0, got 'a'"),
+        ({-1: 1.0}, "class_weight's class must be an integer >= 0, got -1"),
+    ):
+        with pytest.raises(ArgumentError, match=message):
+            model.fit(x, y, class_weight=bad, verbose=0)
 
 
 def test_a_second_fit_goes_on_where_the_first_stopped():
@@ -347,6 +362,88 @@ def test_a_subclassed_model_trains_in_fit_and_in_a_loop_of_ones_own():
     assert loss.item() < 0.5 * first
 
 
+def test_layers_in_lists_and_dicts_are_part_of_the_model():
+    class Blocks(penalize.Model):
+        def __init__(self, late):
+            super().__init__()
+            self.blocks = [] if late else [layers.Dense(4, "relu", kernel_regularizer=L2(0.1)) for _ in range(2)]
+            self.heads = {"one": layers.Dense(1)}
+            if late:
+                self.blocks += [layers.Dense(4, "relu", kernel_regularizer=L2(0.1)) for _ in range(2)]
+
+        def call(self, inputs):
+            for block in self.blocks:
+                inputs = block(inputs)
+            return self.heads["one"](inputs)
+
+    for late in (False, True):
+        model = Blocks(late)
+        model.compile("adam", "mse")
+        history = model.fit(X, Y, verbose=0).history
+        assert history["penalty"][0] > 0
+        assert len(model.losses) == 2
+        assert model.count_params() == 2 * 20 + 5
+        assert sorted(model.state_dict()) == sorted(
+            f"{name}.{part}" for name in ("blocks.0", "blocks.1", "heads.one") for part in ("weight", "bias")
+        )
+
+
+def test_penalties_bound_to_another_optimizer_are_refused():
+    model = regression()
+    own = torch.optim.SGD(model.parameters(), lr=0.1)
+    penalties = penalize.attach(model, weights={"*": L2(1.0)}).bind(own)
+    model.compile("sgd", "mse")
+    with pytest.raises(BindError, match="its penalties are bound to another optimizer than fit uses"):
+        model.fit(X, Y, verbose=0)
+    assert penalties.optimizer is own
+    before = model.get_weights()[0]
+    model.compile(own)
+    assert model.fit(X[:4], verbose=0).history["penalty"][0] > 0
+    np.testing.assert_allclose(model.get_weights()[0], 0.8 * before, rtol=1e-6)
+
+
+def test_unfrozen_layers_join_the_training():
+    model = penalize.Sequential([penalize.Input((4,)), layers.Dense(3), layers.Dense(1)])
+    model.layers[0].trainable = False
+    model.compile("sgd", "mse")
+    model.fit(X, Y, verbose=0)
+    model.layers[0].trainable = True
+    before = model.get_weights()[0]
+    model.fit(X, Y, verbose=0)
+    assert not np.array_equal(model.get_weights()[0], before)
+
+
+def test_integers_and_read_only_arrays_are_inputs_too():
+    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+    x.flags.writeable = False
+    model = penalize.Sequential([layers.Dense(4, "relu"), layers.Dense(1)])
+    model.compile("adam", "mse")
+    model.fit(x, np.array([0, 1, 1, 0]), verbose=0)
+    image = np.ones((2, 5, 5, 1), dtype="uint8")
+    assert layers.Conv2D(2, 3)(image).dtype == torch.float32
+    assert layers.DepthwiseConv2D(3)(image).dtype == torch.float32
+
+
+def test_models_keep_the_dtype_of_torch():
+    x = torch.randn(2, 4, dtype=torch.float64)
+    mixed = nn.Sequential(nn.Linear(4, 3), layers.Dropout(0.5), layers.Flatten(), nn.Linear(3, 2)).double()
+    assert mixed(x).dtype == torch.float64
+    whole = penalize.Sequential([penalize.Input((1,)), layers.Dense(1, kernel_initializer="ones")]).double()
+    assert whole(np.array([[0.1]])).item() == 0.1
+
+
+def test_loaders_without_a_length():
+    class Stream(torch.utils.data.IterableDataset):
+        def __iter__(self):
+            return iter([(torch.from_numpy(a), torch.tensor(b)) for a, b in zip(X[:6], Y[:6], strict=True)])
+
+    model = regression(kernel_regularizer="l2")
+    model.compile("sgd", "mse")
+    history = model.fit(DataLoader(Stream(), batch_size=2), verbose=0)
+    assert history.params["batches"] is None
+    assert history.history["penalty"][0] > 0
+
+
 def test_attached_penalties_are_trained_on_bound_or_not():
     by_rule = {"0.weight": L2(0.3), "0.bias": L1(0.1)}
     finals, logs = [], []
@@ -376,6 +473,8 @@ def test_attached_penalties_are_trained_on_bound_or_not():
     [
         ({"x": None}, DataError, "x must be an array, a tensor or a DataLoader, got None"),
         ({"x": X[:3]}, DataError, "arrays must have the same length, got x 3, y 50"),
+        ({"x": [X, X]}, DataError, r"x must be one array; for several give a DataLoader of \(\(x1, x2\), y\) batches"),
+        ({"x": {"a": X}}, DataError, "x must be one array"),
         ({"x": X[:0], "y": Y[:0]}, DataError, "x is empty"),
         ({"x": np.array(["a"] * 50)}, DataError, "x must hold numbers, got an array of dtype"),
         ({"y": None}, DataError, "the loss needs targets, but the data have no y"),

@@ -447,6 +447,65 @@ def test_the_config_attaches_again():
     assert names(attach(Net(), **config)) == names(penalties)
 
 
+def test_a_replaced_module_is_noticed():
+    model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+    penalties = attach(model, weights={"2.weight": L2(1.0)}, activity={"1": "l1"})
+    kept = model[2]
+    model[2] = nn.Linear(2, 3)
+    for use in (penalties.loss, penalties.value, penalties.report, lambda: penalties.losses):
+        with pytest.raises(TargetError, match=r"^2.weight: its module was replaced or removed; detach\(\) and attach"):
+            use()
+    model[2] = kept
+    assert penalties.value() > 0
+    model[1] = nn.Identity()
+    with pytest.raises(TargetError, match="^1: its module was replaced"):
+        penalties.loss()
+    penalties.detach()
+
+
+def test_a_rule_on_activity_keeps_what_a_layer_adds_by_itself():
+    class Adds(penalize.Layer):
+        def call(self, inputs):
+            self.add_loss(inputs.sum())
+            return inputs
+
+    model = penalize.Sequential([Adds()])
+    model(torch.ones(2, 2))
+    for rule, expected in ((L1(1.0), [4.0, 2.0]), (None, [4.0])):
+        penalties = attach(model, activity={"0": rule})
+        for _ in range(2):
+            model(torch.ones(2, 2))
+            assert [value.item() for value in penalties.losses] == expected
+        penalties.detach()
+    assert [value.item() for value in model.losses] == [4.0]
+
+
+def test_a_regularizer_that_a_layer_is_given_after_attaching_counts():
+    layer = penalize.layers.Dense(1, kernel_initializer="ones")
+    layer.build((None, 3))
+    model = nn.Sequential(layer)
+    penalties = attach(model)
+    assert list(penalties) == []
+    layer.kernel_regularizer = L2(2.0)
+    assert list(penalties) == ["0.weight"]
+    assert penalties.value() == 6.0
+
+
+def test_penalties_are_a_mapping():
+    model = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
+    model["b"].weight = model["a"].weight
+    penalties = attach(model, weights={"a.weight": "l2"})
+    assert penalties.get("nope") is None
+    assert "b.weight" in penalties
+    assert "nope" not in penalties
+    assert len(penalties) == 1
+    with pytest.raises(ArgumentError, match="a key is a glob pattern, an nn.Module class or a predicate"):
+        attach(model, weights={model["a"]: "l2"})
+    with pytest.raises(RuntimeError, match="size mismatch|shapes cannot be multiplied") as caught:
+        attach(model, weights={"a.bias": lambda b: (b[:, None] @ b[:, None]).sum()})
+    assert caught.value.__notes__ == ["raised by the regularizer of a.bias"]
+
+
 def test_no_penalties_sum_to_a_differentiable_zero():
     model = nn.Linear(2, 1)
     penalties = attach(model, weights={"*": None})

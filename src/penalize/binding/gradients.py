@@ -52,7 +52,7 @@ class GradientBinding:
     def _check_targets(self) -> None:
         known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
         for target in self.targets:
-            if not target.frozen and id(target.tensor()) not in known:
+            if target.regularizer is not None and not target.frozen and id(target.tensor()) not in known:
                 raise BindError(
                     f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so "
                     "its penalty could not act; give the optimizer the parameter, or exclude the target with None"
@@ -85,10 +85,14 @@ class GradientBinding:
     def _add_gradients(self) -> None:
         # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
         scale = getattr(self.optimizer, "grad_scale", None)
+        # Parameters may have been unfrozen, replaced or tied since the last step.
+        self._check_targets()
+        seen: set[int] = set()
         for target in self.targets:
-            if target.regularizer is None or target.frozen:
-                continue
             parameter = target.tensor()
+            if target.regularizer is None or target.frozen or id(parameter) in seen:
+                continue
+            seen.add(id(parameter))
             gradient = penalty_gradient(target)
             if scale is not None:
                 gradient = gradient * scale

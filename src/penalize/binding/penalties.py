@@ -165,6 +165,11 @@ class Penalties(Mapping[str, Target]):
         return self
 
     @property
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimizer in whose step weight penalties act; None when not bound."""
+        return None if self._binding is None else self._binding.optimizer
+
+    @property
     def bound(self) -> bool:
         """Whether weight penalties act inside an optimizer's step."""
         return self._binding is not None
@@ -178,7 +183,8 @@ class Penalties(Mapping[str, Target]):
 
     def detach(self) -> None:
         """Take the penalties off the model and the optimizer, which are then as they were. Cannot be undone."""
-        self._check_attached()
+        if not self._attached:
+            raise DetachedError("these penalties were detached; attach() to the model again")
         self.unbind()
         for handle in self._handles:
             handle.remove()
@@ -200,12 +206,8 @@ class Penalties(Mapping[str, Target]):
         Raises `ConfigError` when one of them is a function or class that is not registered.
         """
         return {
-            "weights": {name: serialize(target.regularizer) for name, target in self._weights.items()},
-            "activity": {
-                name: serialize(target.regularizer)
-                for name, target in self._activities.items()
-                if target.regularizer is not None
-            },
+            kind: {name: serialize(each.regularizer) for name, each in targets.items() if each.regularizer is not None}
+            for kind, targets in (("weights", self._weights), ("activity", self._activities))
         }
 
     def __getitem__(self, name: str) -> Target:
@@ -216,14 +218,15 @@ class Penalties(Mapping[str, Target]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        yield from self._weights
-        yield from (name for name, target in self._activities.items() if target.regularizer is not None)
+        targets = [*self._weights.items(), *self._activities.items()]
+        yield from (name for name, target in targets if target.regularizer is not None)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in list(self)
+        own = list(self)
+        return name in own or (isinstance(name, str) and aliases(self._model).get(name) in own)
 
     def __eq__(self, other: object) -> bool:
         return self is other
@@ -242,6 +245,14 @@ class Penalties(Mapping[str, Target]):
     def _check_attached(self) -> None:
         if not self._attached:
             raise DetachedError("these penalties were detached; attach() to the model again")
+        modules = [(name.rpartition(".")[0], target) for name, target in self._weights.items()]
+        for path, target in [*modules, *self._activities.items()]:
+            try:
+                found: nn.Module | None = self._model.get_submodule(path)
+            except AttributeError:
+                found = None
+            if found is not target.module:
+                raise TargetError(f"{target.name}: its module was replaced or removed; detach() and attach() again")
 
     def _device(self) -> torch.device:
         tensor = next(self._model.parameters(), None)

@@ -30,7 +30,7 @@ def weight_losses(targets: Iterable[WeightTarget]) -> list[NamedLoss]:
 
 def activity_losses(targets: Iterable[ActivityTarget]) -> list[NamedLoss]:
     """The penalties that the last outermost call recorded, in call order: one for each output of each call."""
-    entries = [(position, target.name, value) for target in targets for position, value in target.record.entries]
+    entries = [(position, target.name, value) for target in targets for position, value in target.entries]
     return [(name, value) for _, name, value in sorted(entries, key=lambda entry: entry[0])]
 
 

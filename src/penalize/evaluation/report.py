@@ -83,11 +83,13 @@ def report(weights: Iterable[WeightTarget], activities: Iterable[ActivityTarget]
 
     rows = []
     for weight in weights:
+        if weight.regularizer is None:
+            continue
         tensor = weight.in_regularizer_layout(weight.tensor())
         zeros = float((tensor == 0).sum()) / max(tensor.numel(), 1)
         kind = "frozen weight" if weight.frozen else "weight"
         rows.append(row(weight.name, kind, tuple(tensor.shape), weight.regularizer, zeros))
     for activity in activities:
-        if activity.regularizer is not None or activity.record.entries:
+        if activity.regularizer is not None or activity.entries:
             rows.append(row(activity.name, "activity", None, activity.regularizer, None))
     return Report(rows)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from penalize import activations
 from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.inputs import as_floating
 from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
 from penalize.layers.weights import CONV_LAYOUTS, KerasView, RegularizerOf
@@ -85,7 +86,7 @@ class _Convolution(Layer):
         if self._channels(inputs.shape) != channels:
             raise ShapeError(f"{self.name}: expected {channels} input channels, got shape {tuple(inputs.shape)}")
         x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
-        x = self._pad(x)
+        x = self._pad(as_floating(x, self.weight.dtype))
         x = type(self).convolve(x, self.weight, self.bias, self.strides, 0, self.dilation_rate, self.groups)
         x = x if self.data_format == "channels_first" else x.movedim(1, -1)
         output: torch.Tensor = self.activation(x)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from penalize import activations
 from penalize.arguments import integer
 from penalize.errors import ShapeError
+from penalize.layers.inputs import as_floating
 from penalize.layers.layer import Layer
 from penalize.layers.weights import LINEAR_LAYOUT, KerasView, RegularizerOf
 from penalize.registry import built_in
@@ -75,5 +76,5 @@ class Dense(Layer):
         if inputs.shape[-1] != self.weight.shape[1]:
             expected = self.weight.shape[1]
             raise ShapeError(f"{self.name}: the last axis of the inputs must be {expected}, got {tuple(inputs.shape)}")
-        output: torch.Tensor = self.activation(F.linear(inputs, self.weight, self.bias))
+        output: torch.Tensor = self.activation(F.linear(as_floating(inputs, self.weight.dtype), self.weight, self.bias))
         return output

@@ -12,6 +12,7 @@ from penalize import activations
 from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.convolution import as_data_format
+from penalize.layers.inputs import as_floating
 from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
 from penalize.layers.weights import CONV_LAYOUTS, DepthwiseLayout, KerasView, RegularizerOf
@@ -74,6 +75,7 @@ class _Depthwise(Layer):
         if self.channels_in(inputs.shape) != channels:
             raise ShapeError(f"{self.name}: expected {channels} input channels, got shape {tuple(inputs.shape)}")
         x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
+        x = as_floating(x, weight.dtype)
         if self.padding == "same":
             x = pad_same(x, self.kernel_size, self.strides, self.dilation_rate)
         return type(self).convolve(x, weight, bias, self.strides, 0, self.dilation_rate, channels)

@@ -9,22 +9,28 @@ import torch
 
 from penalize.placement.calls import output_tensors
 
-__all__ = ["as_tensors", "shapes_of", "tensors_in"]
+__all__ = ["as_floating", "as_tensors", "shapes_of", "tensors_in"]
 
 tensors_in = output_tensors
 
 
-def as_tensors(value: Any, dtype: torch.dtype, device: torch.device) -> Any:
-    """Arrays as tensors on `device`; floating values, also those of tensors, in `dtype`, as Keras casts them."""
+def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device) -> Any:
+    """Arrays as tensors on `device`, floating ones in `array_dtype`; floating tensors in `dtype`, if one is given."""
     if isinstance(value, list | tuple):
-        return type(value)([as_tensors(item, dtype, device) for item in value])
+        return type(value)([as_tensors(item, dtype, array_dtype, device) for item in value])
     if isinstance(value, dict):
-        return {key: as_tensors(item, dtype, device) for key, item in value.items()}
+        return {key: as_tensors(item, dtype, array_dtype, device) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        value = torch.from_numpy(np.ascontiguousarray(value)).to(device)
-    if isinstance(value, torch.Tensor) and value.is_floating_point():
+        tensor = torch.from_numpy(np.require(value, requirements=["C", "W"])).to(device)
+        value = tensor.to(array_dtype) if tensor.is_floating_point() else tensor
+    if dtype is not None and isinstance(value, torch.Tensor) and value.is_floating_point():
         return value.to(dtype)
     return value
+
+
+def as_floating(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Integers and booleans in the floating `dtype`; floating values as they are."""
+    return x if x.is_floating_point() else x.to(dtype)
 
 
 def shapes_of(value: Any) -> Any:

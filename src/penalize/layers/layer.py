@@ -14,11 +14,11 @@ from torch import nn
 
 from penalize import initializers
 from penalize.arguments import as_dtype, integer
-from penalize.errors import ArgumentError, ShapeError, nearest
+from penalize.errors import ArgumentError, ShapeError, naming, nearest
 from penalize.evaluation import activity_losses, weight_losses
 from penalize.layers.inputs import as_tensors, shapes_of, tensors_in
 from penalize.layers.naming import unique_name
-from penalize.layers.tracking import declared_targets, weights_below
+from penalize.layers.tracking import as_container, declared_targets, weights_below
 from penalize.layers.weights import Weight
 from penalize.placement import (
     Declarations,
@@ -31,6 +31,9 @@ from penalize.placement import (
 )
 
 __all__ = ["Layer"]
+
+# What every module keeps of itself, its table of modules among it.
+TORCHS_OWN = frozenset(vars(nn.Module()))
 
 BASE_ARGUMENTS = ("activity_regularizer", "trainable", "dtype", "name", "input_shape", "input_dim")
 
@@ -157,9 +160,11 @@ class Layer(nn.Module):
         A `buffer` is no parameter: the layer changes it by itself, as running statistics.
         """
         attribute = name if attribute is None else attribute
-        self.declarations.weights[name] = Weight(
-            name, attribute, initializers.get(initializer), regularizer, layout or Layout(), trainable, buffer
-        )
+        with naming(f"{self.name}: {name}_initializer"):
+            start = initializers.get(initializer)
+        with naming(f"{self.name}: {name.removesuffix('_kernel')}_regularizer"):
+            weight = Weight(name, attribute, start, regularizer, layout or Layout(), trainable, buffer)
+        self.declarations.weights[name] = weight
         if buffer:
             self.register_buffer(attribute, None)
         else:
@@ -191,7 +196,7 @@ class Layer(nn.Module):
             if isinstance(value, list | tuple):
                 self.add_loss(value)
             elif isinstance(value, torch.Tensor):
-                record_value(self.declarations.record, value if value.ndim == 0 else value.sum())
+                record_value(self.declarations.added, value if value.ndim == 0 else value.sum())
             else:
                 raise ArgumentError(f"{self.name}: add_loss takes tensors, got {type(value).__name__}: {value!r:.80}")
 
@@ -228,7 +233,8 @@ class Layer(nn.Module):
 
     @activity_regularizer.setter
     def activity_regularizer(self, identifier: Any) -> None:
-        self.declarations.activity.regularizer = identifier
+        with naming(f"{self.name}: activity_regularizer"):
+            self.declarations.activity.regularizer = identifier
 
     @property
     def trainable(self) -> bool:
@@ -295,7 +301,7 @@ class Layer(nn.Module):
             return self._in_mode(training, args, kwargs)
         enter_call(self, records_below(self))
         try:
-            inputs = [as_tensors(arg, self._compute_dtype(), self._weights_device()) for arg in args]
+            inputs = [self._as_tensors(arg) for arg in args]
             if not self.built:
                 self._build_for(inputs[0] if inputs else None)
             if self._call_takes_training:
@@ -320,6 +326,11 @@ class Layer(nn.Module):
         tensors = tensors_in(inputs)
         if tensors:
             self._device_of_new_weights = tensors[0].device
+        # Lists that were filled after they were assigned.
+        for name, value in list(vars(self).items()):
+            if name not in TORCHS_OWN and as_container(value) is not value:
+                delattr(self, name)
+                setattr(self, name, value)
         self.build(shapes_of(inputs))
         self.built = True  # also for layers that define no build
 
@@ -328,13 +339,15 @@ class Layer(nn.Module):
         device: torch.device | None = self.__dict__.get("_device_of_new_weights")
         return torch.get_default_device() if device is None else device
 
-    def _compute_dtype(self) -> torch.dtype:
-        parameter = next((p for p in self.parameters(recurse=False) if p.is_floating_point()), None)
-        return self._dtype if parameter is None else parameter.dtype
+    def _as_tensors(self, value: Any) -> Any:
+        """Arrays as tensors; floating values in the dtype of the layer's own weights, as Keras casts them.
 
-    def _weights_device(self) -> torch.device:
-        parameter = next(self.parameters(), None)
-        return torch.device("cpu") if parameter is None else parameter.device
+        A layer without weights leaves tensors as they are, so that it works in models of any dtype.
+        """
+        own = next((p.dtype for p in self.parameters(recurse=False) if p.is_floating_point()), None)
+        below = next((p for p in self.parameters() if p.is_floating_point()), None)
+        device = torch.device("cpu") if below is None else below.device
+        return as_tensors(value, own, (own or self._dtype) if below is None else below.dtype, device)
 
     def _own_weights(self) -> dict[str, Weight]:
         return {name: weight for name, weight in self.declarations.weights.items() if isinstance(weight, Weight)}
@@ -346,7 +359,7 @@ class Layer(nn.Module):
             return
         if isinstance(value, nn.Parameter):
             self._rename_weight(value, name)
-        super().__setattr__(name, value)
+        super().__setattr__(name, as_container(value))
 
     def _rename_weight(self, parameter: nn.Parameter, attribute: str) -> None:
         """`self.scale = self.add_weight(...)`: the weight takes the attribute's name, and is registered once."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
 from penalize.placement import ActivityTarget, Layout, WeightTarget, declarations_of
 
-__all__ = ["declared_targets", "weights_below"]
+__all__ = ["as_container", "declared_targets", "weights_below"]
 
 
 def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[ActivityTarget]]:
@@ -24,7 +26,7 @@ def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[Activi
         declared = declarations_of(part)
         if declared is not None:
             layer = str(getattr(part, "name", type(part).__name__))
-            activities.append(ActivityTarget(layer, part, declared.activity, declared.record))
+            activities.append(ActivityTarget(layer, part, declared.activity, declared.record, declared.added))
             for name, weight in declared.weights.items():
                 if trainable and weight.regularizer is not None and part._parameters.get(weight.attribute) is not None:
                     weights.append(WeightTarget(f"{layer}.{name}", part, weight))
@@ -46,3 +48,12 @@ def weights_below(module: nn.Module) -> list[tuple[Layout, torch.Tensor]]:
         for attribute in [*(name for name in layouts if name in own), *(name for name in own if name not in layouts)]:
             found.setdefault(id(own[attribute]), (layouts.get(attribute, Layout()), own[attribute]))
     return list(found.values())
+
+
+def as_container(value: Any) -> Any:
+    """A list, tuple or dict of modules as torch's container of them, which torch and `losses` can look into."""
+    if isinstance(value, list | tuple) and value and all(isinstance(item, nn.Module) for item in value):
+        return nn.ModuleList(value)
+    if isinstance(value, dict) and value and all(isinstance(item, nn.Module) for item in value.values()):
+        return nn.ModuleDict({str(key): item for key, item in value.items()})
+    return value

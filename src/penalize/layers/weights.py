@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from penalize.errors import NotBuiltError
+from penalize.errors import NotBuiltError, naming
 from penalize.placement import Layout, WeightDeclaration
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ class RegularizerOf:
         return self if layer is None else layer.declarations.weights[self.weight].regularizer
 
     def __set__(self, layer: Layer, identifier: Any) -> None:
-        layer.declarations.weights[self.weight].regularizer = identifier
+        with naming(f"{layer.name}: {self.weight}_regularizer"):
+            layer.declarations.weights[self.weight].regularizer = identifier
 
 
 class KerasView:

@@ -9,10 +9,19 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from penalize.arguments import integer
+from penalize.arguments import integer, number
 from penalize.errors import ArgumentError, DataError
 
-__all__ = ["ArrayData", "as_loader", "class_weights", "first_inputs", "split", "unpack"]
+__all__ = [
+    "ArrayData",
+    "as_loader",
+    "class_weights",
+    "first_inputs",
+    "number_of_batches",
+    "split",
+    "unpack",
+    "validation",
+]
 
 Batch = tuple[Any, Any, Any]
 
@@ -93,19 +102,20 @@ def split(x: Any, y: Any, sample_weight: Any, share: float) -> tuple[ArrayData, 
 
 
 def class_weights(y: Any, sample_weight: Any, weights: Mapping[int, float]) -> torch.Tensor:
-    """One weight a sample: that of its class, times its own where there is one."""
+    """One weight a sample: that of its class, 1 where none is given, times its own where there is one."""
     if y is None:
         raise DataError("class_weight needs y")
     labels = _as_tensor(y, "y")
     if labels.ndim > 1 and labels.shape[-1] > 1:
         labels = labels.argmax(-1)
     labels = labels.reshape(len(labels)).long()
-    missing = sorted(set(labels.tolist()) - set(weights))
-    if missing:
-        raise ArgumentError(f"class_weight must have every class of y; it lacks {missing[:8]}")
-    table = torch.zeros(max(weights) + 1)
-    for label, weight in weights.items():
-        table[label] = weight
+    if not isinstance(weights, Mapping):
+        raise ArgumentError(f"class_weight must be a dict from classes to weights, got {weights!r:.80}")
+    classes = {integer("class_weight's class", label, least=0): weight for label, weight in weights.items()}
+    # Classes that are not named have weight 1.
+    table = torch.ones(max([int(labels.max()), *classes]) + 1)
+    for label, weight in classes.items():
+        table[label] = number(f"class_weight[{label}]", weight, 0.0)
     result = table[labels]
     return result if sample_weight is None else result * _as_tensor(sample_weight, "sample_weight").reshape(len(labels))
 
@@ -114,10 +124,16 @@ def _as_tensor(array: Any, name: str) -> torch.Tensor:
     if isinstance(array, torch.Tensor):
         tensor = array
     else:
+        several = isinstance(array, dict) or (
+            isinstance(array, list | tuple)
+            and any(isinstance(item, np.ndarray | torch.Tensor) and item.ndim > 0 for item in array)
+        )
+        if several:
+            raise DataError(f"{name} must be one array; for several give a DataLoader of ((x1, x2), y) batches")
         values = np.asarray(array)
         if values.dtype.kind not in "fiub":
             raise DataError(f"{name} must hold numbers, got an array of dtype {values.dtype}")
-        tensor = torch.from_numpy(np.ascontiguousarray(values))
+        tensor = torch.from_numpy(np.require(values, requirements=["C", "W"]))
         # NumPy computes in float64 by default, Keras and torch in float32.
         tensor = tensor.float() if tensor.dtype == torch.float64 else tensor
     if tensor.ndim == 0:
@@ -137,3 +153,11 @@ def validation(data: Any) -> tuple[Any, Any, Any]:
         x, y, weight = (*data, None)[:3]
         return x, y, weight
     raise DataError(f"validation_data must be (x, y), (x, y, sample_weight) or a DataLoader, got {type(data).__name__}")
+
+
+def number_of_batches(loader: DataLoader[Any]) -> int | None:
+    """How many batches a loader gives; None where it does not know."""
+    try:
+        return len(loader)
+    except TypeError:
+        return None

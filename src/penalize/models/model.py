@@ -17,9 +17,25 @@ from torch import nn
 
 from penalize import losses, metrics, optimizers
 from penalize.arguments import integer
-from penalize.errors import ArgumentError, MissingExtraError, NotBuiltError, NotCompiledError, nearest
+from penalize.binding import attached
+from penalize.errors import (
+    ArgumentError,
+    BindError,
+    DataError,
+    MissingExtraError,
+    NotBuiltError,
+    NotCompiledError,
+    nearest,
+)
 from penalize.layers import Layer
-from penalize.models.data import as_loader, class_weights, first_inputs, split, validation
+from penalize.models.data import (
+    as_loader,
+    class_weights,
+    first_inputs,
+    number_of_batches,
+    split,
+    validation,
+)
 from penalize.models.history import History
 
 __all__ = ["Model"]
@@ -146,9 +162,16 @@ class Model(Layer):
             own = None if isinstance(vx, torch.utils.data.DataLoader) else size
             others = as_loader(vx, vy, vw, batch_size=own, shuffle=False)
         self._build_from(loader)
-        history = History({"epochs": epochs, "batches": len(loader), "verbose": verbose})
+        history = History({"epochs": epochs, "batches": number_of_batches(loader), "verbose": verbose})
         report = functools.partial(_print_epoch, epochs) if verbose == 2 else None
-        module = self._training_module(self._make_optimizer(), history, report)
+        optimizer = self._make_optimizer()
+        for penalties in attached(self):
+            if penalties.bound and penalties.optimizer is not optimizer:
+                raise BindError(
+                    f"{self.name}: its penalties are bound to another optimizer than fit uses, so they would not act; "
+                    "unbind() them, or compile with the optimizer that they are bound to"
+                )
+        module = self._training_module(optimizer, history, report)
         with self._runner(epochs, verbose, callbacks, trainer) as runner:
             self.train()
             runner.fit(module, train_dataloaders=loader, val_dataloaders=others)
@@ -178,6 +201,8 @@ class Model(Layer):
         logs = {name.removeprefix("val_"): value for name, value in module.val_logs.items()}
         if return_dict:
             return logs
+        if not logs:
+            raise DataError("the DataLoader is empty: at least one batch is needed")
         values = [value for name, value in logs.items() if name != "penalty"]
         return values[0] if len(values) == 1 else values
 
@@ -192,7 +217,9 @@ class Model(Layer):
         self._build_from(loader)
         with self._runner(1, verbose, None, trainer) as runner:
             outputs = runner.predict(self._training_module(None), dataloaders=loader)
-        return _concatenated(outputs or [])
+        if not outputs:
+            raise DataError("the DataLoader is empty: at least one batch is needed")
+        return _concatenated(outputs)
 
     def summary(self) -> None:
         """Print a table of the layers: output shapes, parameters, and which regularizer sits on what."""
@@ -251,6 +278,12 @@ class Model(Layer):
                     )
                     return None
                 self._optimizer = self._optimizer_spec.build(parameters)
+        elif not isinstance(self._optimizer_spec, torch.optim.Optimizer):
+            # Layers that were unfrozen, or weights that were replaced, since the last fit.
+            held = {id(parameter) for group in self._optimizer.param_groups for parameter in group["params"]}
+            added = [parameter for parameter in trainable_parameters(self) if id(parameter) not in held]
+            if added:
+                self._optimizer.add_param_group({"params": added})
         if self._optimizer is not None:
             own = {id(parameter) for parameter in self.parameters()}
             if not any(id(parameter) in own for group in self._optimizer.param_groups for parameter in group["params"]):

@@ -117,7 +117,9 @@ class TrainingModule(pl.LightningModule):
             raise DataError(f"{self.model.name}: there is nothing to minimize: compile with a loss, or add penalties")
         total = _sum(data_loss, paid)
         stage.update(total, paid, y, output, _batch_size(x))
-        return total if paid is to_minimize else _sum(data_loss, to_minimize)
+        objective = total if paid is to_minimize else _sum(data_loss, to_minimize)
+        # With all penalties bound and no loss, nothing here has a gradient: the optimizer's step does the rest.
+        return objective if objective.requires_grad else objective.detach().requires_grad_()
 
     def _penalties(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """The penalties to minimize here, and all that are paid: the same, unless some act in the optimizer's step.
@@ -141,6 +143,9 @@ class TrainingModule(pl.LightningModule):
             return None
         if y is None:
             raise DataError(f"{self.model.name}: the loss needs targets, but the data have no y")
+        if not isinstance(output, torch.Tensor):
+            kind = type(output).__name__
+            raise DataError(f"{self.model.name}: fit and evaluate take a model with one tensor as output, got {kind}")
         # A loss without reduction gives a value a sample: their mean is what is minimized.
         return self.loss(y, output, sample_weight=weight).mean()
 

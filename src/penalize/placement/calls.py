@@ -90,7 +90,8 @@ def output_tensors(output: Any) -> list[torch.Tensor]:
     if isinstance(output, torch.Tensor):
         return [output]
     if isinstance(output, dict):
-        keys = sorted(output) if type(output) is dict else list(output)
+        sortable = type(output) is dict and len({type(key) for key in output}) == 1
+        keys = sorted(output) if sortable else list(output)
         return [tensor for key in keys for tensor in output_tensors(output[key])]
     if isinstance(output, list | tuple):
         return [tensor for item in output for tensor in output_tensors(item)]

@@ -15,7 +15,9 @@ ATTRIBUTE = "_penalize_declarations"
 
 
 class Declarations:
-    """The weights of one module in creation order, by Keras's names, its activity, and the record of its calls.
+    """The weights of one module in creation order, by Keras's names, its activity, and the records of its calls.
+
+    `record` holds the penalties of its output, `added` what it added by itself (`add_loss`).
 
     A module that declares keeps one under the attribute `_penalize_declarations`. `built` is False while the weights
     that it declares do not exist yet.
@@ -26,6 +28,7 @@ class Declarations:
         self.weights: dict[str, WeightDeclaration] = {}
         self.activity = Declaration()
         self.record = Record()
+        self.added = Record()
 
 
 def declarations_of(module: nn.Module) -> Declarations | None:
@@ -39,3 +42,4 @@ def records_below(module: nn.Module) -> Iterator[Record]:
         declared = declarations_of(part)
         if declared is not None:
             yield declared.record
+            yield declared.added

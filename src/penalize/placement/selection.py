@@ -51,9 +51,11 @@ def select_weights(model: nn.Module, rules: Rules) -> dict[str, WeightTarget]:
         if id(candidate.thing) in chosen:
             layout = SAME_LAYOUT if declaration is None else declaration.layout
             declaration = WeightDeclaration(candidate.attribute, chosen[id(candidate.thing)], layout)
-        if declaration is not None and declaration.regularizer is not None:
+        # A weight that is declared without a regularizer may be given one later.
+        if declaration is not None and (declaration.regularizer is not None or id(candidate.thing) not in chosen):
             target = WeightTarget(candidate.names[0], candidate.module, declaration)
-            _check_weight(target)
+            if declaration.regularizer is not None:
+                _check_weight(target)
             targets[target.name] = target
     return targets
 
@@ -66,12 +68,14 @@ def select_activities(model: nn.Module, rules: Rules) -> dict[str, ActivityTarge
     for candidate in candidates:
         name = candidate.names[0]
         declared = declarations_of(candidate.module)
+        added = None if declared is None else declared.added
         if id(candidate.thing) in chosen:
-            if chosen[id(candidate.thing)] is not None:
+            # A rule stands in the place of the declared regularizer; what the module adds by itself stays.
+            if chosen[id(candidate.thing)] is not None or added is not None:
                 declaration = Declaration(chosen[id(candidate.thing)])
-                targets[name] = ActivityTarget(name, candidate.module, declaration, Record())
+                targets[name] = ActivityTarget(name, candidate.module, declaration, Record(), added)
         elif declared is not None:
-            targets[name] = ActivityTarget(name, candidate.module, declared.activity, declared.record)
+            targets[name] = ActivityTarget(name, candidate.module, declared.activity, declared.record, added)
     return targets
 
 
@@ -122,7 +126,7 @@ def _apply(rules: Rules, candidates: list[_Candidate], argument: str, kind: str)
 def _check_key(key: Any, argument: str) -> None:
     if isinstance(key, type) and not issubclass(key, nn.Module):
         raise ArgumentError(f"{argument}: a class used as a key must be an nn.Module class, got {key.__name__}")
-    if not isinstance(key, str) and not callable(key):
+    if isinstance(key, nn.Module) or (not isinstance(key, str) and not callable(key)):
         raise ArgumentError(
             f"{argument}: a key is a glob pattern, an nn.Module class or a predicate (name, object) -> bool, "
             f"got {key!r:.80}"

@@ -128,8 +128,16 @@ class WeightTarget(Target):
 
 
 class ActivityTarget(Target):
-    """The output of a module, and the record of its penalties."""
+    """The output of a module, the record of its penalties, and that of what the module added by itself, if it can."""
 
-    def __init__(self, name: str, module: nn.Module, declaration: Declaration, record: Record) -> None:
+    def __init__(
+        self, name: str, module: nn.Module, declaration: Declaration, record: Record, added: Record | None = None
+    ) -> None:
         super().__init__(name, module, declaration)
         self.record = record
+        self.added = added
+
+    @property
+    def entries(self) -> list[tuple[int, torch.Tensor]]:
+        """All that is recorded: pairs of a position in the call and a scalar."""
+        return [*self.record.entries, *(self.added.entries if self.added is not None else ())]

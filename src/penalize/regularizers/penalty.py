@@ -23,6 +23,9 @@ def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
         value = regularizer(x)
     except (ArrayError, ShapeError) as error:
         raise type(error)(f"{target}: {error}") from error
+    except Exception as error:
+        error.add_note(f"raised by the regularizer of {target}")
+        raise
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.dtype.is_complex:
             raise _not_one_number(regularizer, target, f"a tensor of shape {tuple(value.shape)} and {value.dtype}")
