@@ -398,7 +398,7 @@ def test_calls_with_other_shapes_than_built_for_are_refused():
     conv(torch.ones(1, 5, 3))
     with pytest.raises(ShapeError, match=r"dense.*: the last axis of the inputs must be 3, got \(1, 4\)"):
         dense(torch.ones(1, 4))
-    with pytest.raises(ShapeError, match=r"conv1d.*: expected 3 input channels, got shape \(1, 5, 4\)"):
+    with pytest.raises(ShapeError, match=r"conv1d.*: expected 3 input channels, got 4"):
         conv(torch.ones(1, 5, 4))
 
 

@@ -12,26 +12,68 @@ from penalize import activations
 from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.inputs import as_floating
-from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
+from penalize.layers.spatial import Spatial, as_data_format
 from penalize.layers.weights import CONV_LAYOUTS, KerasView, RegularizerOf
 from penalize.registry import built_in
 
-__all__ = ["Conv1D", "Conv2D", "Conv3D"]
+__all__ = ["Conv1D", "Conv2D", "Conv3D", "SlidingKernel"]
 
 
-class _Convolution(Layer):
-    """What the convolutions share; `rank` is the number of spatial axes."""
+class SlidingKernel(Spatial):
+    """What convolutions of every kind share: a kernel that slides over padded inputs, an activation at the end."""
 
-    rank: ClassVar[int]
     convolve: ClassVar[Callable[..., torch.Tensor]]
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
 
+    bias_regularizer = RegularizerOf("bias")
+    bias: torch.Tensor | None
+
+    def __init__(
+        self,
+        kernel_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...],
+        padding: str,
+        data_format: str | None,
+        dilation_rate: int | tuple[int, ...],
+        activation: Any,
+        use_bias: bool,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kernel_size = integers("kernel_size", kernel_size, self.rank, self.name)
+        self.strides = integers("strides", strides, self.rank, self.name)
+        self.padding = choice("padding", padding, self.paddings, self.name)
+        self.data_format = as_data_format(data_format, self.name)
+        self.dilation_rate = integers("dilation_rate", dilation_rate, self.rank, self.name)
+        self.activation = activations.get(activation)
+        self.use_bias = bool(use_bias)
+        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
+            raise ArgumentError(
+                f"{self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both be above 1"
+            )
+
+    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.activation(super().call(inputs))
+        return output
+
+    def convolved(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: int) -> torch.Tensor:
+        """The convolution of x, channels second, with its kernel; ShapeError for another number of channels."""
+        channels = weight.shape[1] * groups
+        if x.shape[1] != channels:
+            raise ShapeError(f"{self.name}: expected {channels} input channels, got {x.shape[1]}")
+        x = as_floating(x, weight.dtype)
+        if self.padding == "same":
+            x = pad_same(x, self.kernel_size, self.strides, self.dilation_rate)
+        elif self.padding == "causal":
+            x = F.pad(x, ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
+        return type(self).convolve(x, weight, bias, self.strides, 0, self.dilation_rate, groups)
+
+
+class _Convolution(SlidingKernel):
     kernel = KerasView("kernel")
     kernel_regularizer = RegularizerOf("kernel")
-    bias_regularizer = RegularizerOf("bias")
     weight: torch.Tensor
-    bias: torch.Tensor | None
 
     def __init__(
         self,
@@ -51,28 +93,18 @@ class _Convolution(Layer):
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        sliding = (kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias)
+        super().__init__(*sliding, activity_regularizer=activity_regularizer, **kwargs)
         self.filters = integer("filters", filters, self.name)
-        self.kernel_size = integers("kernel_size", kernel_size, self.rank, self.name)
-        self.strides = integers("strides", strides, self.rank, self.name)
-        self.padding = choice("padding", padding, self.paddings, self.name)
-        self.data_format = as_data_format(data_format, self.name)
-        self.dilation_rate = integers("dilation_rate", dilation_rate, self.rank, self.name)
         self.groups = integer("groups", groups, self.name)
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
         if self.filters % self.groups:
             raise ArgumentError(f"{self.name}: filters ({self.filters}) must be a multiple of groups ({self.groups})")
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ArgumentError(
-                f"{self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both be above 1"
-            )
         layout = CONV_LAYOUTS[self.rank]
         self.declare_weight("kernel", kernel_initializer, kernel_regularizer, attribute="weight", layout=layout)
         self.declare_weight("bias", bias_initializer, bias_regularizer)
 
     def build(self, input_shape: Any) -> None:
-        channels = self._channels(input_shape)
+        channels = self.channels_in(input_shape)
         if channels % self.groups:
             raise ArgumentError(
                 f"{self.name}: the number of input channels ({channels}) must be a multiple of groups ({self.groups})"
@@ -81,32 +113,8 @@ class _Convolution(Layer):
         if self.use_bias:
             self.build_weight("bias", (self.filters,))
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        channels = self.weight.shape[1] * self.groups
-        if self._channels(inputs.shape) != channels:
-            raise ShapeError(f"{self.name}: expected {channels} input channels, got shape {tuple(inputs.shape)}")
-        x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
-        x = self._pad(as_floating(x, self.weight.dtype))
-        x = type(self).convolve(x, self.weight, self.bias, self.strides, 0, self.dilation_rate, self.groups)
-        x = x if self.data_format == "channels_first" else x.movedim(1, -1)
-        output: torch.Tensor = self.activation(x)
-        return output
-
-    def _pad(self, x: torch.Tensor) -> torch.Tensor:
-        if self.padding == "same":
-            return pad_same(x, self.kernel_size, self.strides, self.dilation_rate)
-        return x
-
-    def _channels(self, shape: Any) -> int:
-        if len(shape) != self.rank + 2:
-            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(shape)}")
-        return int(shape[1 if self.data_format == "channels_first" else -1])
-
-
-def as_data_format(value: Any, layer: str) -> str:
-    """ "channels_last" (also for None) or "channels_first"."""
-    formats = ("channels_last", "channels_first")
-    return choice("data_format", formats[0] if value is None else value, formats, layer)
+    def changed(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convolved(x, self.weight, self.bias, self.groups)
 
 
 @built_in("layer", module="keras.layers", names=["Convolution1D"])
@@ -128,11 +136,6 @@ class Conv1D(_Convolution):
     rank = 1
     convolve = staticmethod(F.conv1d)
     paddings = ("valid", "same", "causal")
-
-    def _pad(self, x: torch.Tensor) -> torch.Tensor:
-        if self.padding == "causal":
-            return F.pad(x, ((self.kernel_size[0] - 1) * self.dilation_rate[0], 0))
-        return super()._pad(x)
 
 
 @built_in("layer", module="keras.layers", names=["Convolution2D"])

@@ -2,88 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
-from penalize import activations
-from penalize.arguments import choice, integer, integers
-from penalize.errors import ArgumentError, ShapeError
-from penalize.layers.convolution import as_data_format
-from penalize.layers.inputs import as_floating
-from penalize.layers.layer import Layer
-from penalize.layers.padding import pad_same
+from penalize.arguments import integer
+from penalize.layers.convolution import SlidingKernel
 from penalize.layers.weights import CONV_LAYOUTS, DepthwiseLayout, KerasView, RegularizerOf
 from penalize.registry import built_in
 
 __all__ = ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"]
 
 
-class _Depthwise(Layer):
+class _Depthwise(SlidingKernel):
     """What they share: each channel convolved by `depth_multiplier` kernels of its own."""
 
-    rank: ClassVar[int]
-    convolve: ClassVar[Callable[..., torch.Tensor]]
-
     depthwise_regularizer = RegularizerOf("depthwise_kernel")
-    bias_regularizer = RegularizerOf("bias")
     depthwise_kernel = KerasView("depthwise_kernel")
-    bias: torch.Tensor | None
 
-    def __init__(
-        self,
-        kernel_size: int | tuple[int, ...],
-        strides: int | tuple[int, ...],
-        padding: str,
-        depth_multiplier: int,
-        data_format: str | None,
-        dilation_rate: int | tuple[int, ...],
-        activation: Any,
-        use_bias: bool,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.kernel_size = integers("kernel_size", kernel_size, self.rank, self.name)
-        self.strides = integers("strides", strides, self.rank, self.name)
-        self.padding = choice("padding", padding, ("valid", "same"), self.name)
-        self.depth_multiplier = integer("depth_multiplier", depth_multiplier, self.name)
-        self.data_format = as_data_format(data_format, self.name)
-        self.dilation_rate = integers("dilation_rate", dilation_rate, self.rank, self.name)
-        self.activation = activations.get(activation)
-        self.use_bias = bool(use_bias)
-        if max(self.strides) > 1 and max(self.dilation_rate) > 1:
-            raise ArgumentError(
-                f"{self.name}: strides {self.strides} and dilation_rate {self.dilation_rate} cannot both be above 1"
-            )
-
-    def declare_depthwise(self, initializer: Any, regularizer: Any, attribute: str) -> None:
+    def declare_depthwise(self, initializer: Any, regularizer: Any, depth_multiplier: int, attribute: str) -> None:
         """Describe the depthwise kernel: Keras's (k..., in, multiplier), torch's (in * multiplier, 1, k...)."""
+        self.depth_multiplier = integer("depth_multiplier", depth_multiplier, self.name)
         layout = DepthwiseLayout(multiplier=self.depth_multiplier)
         self.declare_weight("depthwise_kernel", initializer, regularizer, attribute=attribute, layout=layout)
-
-    def channels_in(self, shape: Any) -> int:
-        """The number of channels of inputs of this shape."""
-        if len(shape) != self.rank + 2:
-            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(shape)}")
-        return int(shape[1 if self.data_format == "channels_first" else -1])
-
-    def convolved(self, inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """The depthwise convolution of the inputs, channels second."""
-        channels = weight.shape[0] // self.depth_multiplier
-        if self.channels_in(inputs.shape) != channels:
-            raise ShapeError(f"{self.name}: expected {channels} input channels, got shape {tuple(inputs.shape)}")
-        x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
-        x = as_floating(x, weight.dtype)
-        if self.padding == "same":
-            x = pad_same(x, self.kernel_size, self.strides, self.dilation_rate)
-        return type(self).convolve(x, weight, bias, self.strides, 0, self.dilation_rate, channels)
-
-    def finished(self, x: torch.Tensor) -> torch.Tensor:
-        """The output from what is computed channels second."""
-        output: torch.Tensor = self.activation(x if self.data_format == "channels_first" else x.movedim(1, -1))
-        return output
 
 
 class _DepthwiseConvolution(_Depthwise):
@@ -106,9 +48,9 @@ class _DepthwiseConvolution(_Depthwise):
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        shape = (kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate)
-        super().__init__(*shape, activation, use_bias, activity_regularizer=activity_regularizer, **kwargs)
-        self.declare_depthwise(depthwise_initializer, depthwise_regularizer, "weight")
+        sliding = (kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias)
+        super().__init__(*sliding, activity_regularizer=activity_regularizer, **kwargs)
+        self.declare_depthwise(depthwise_initializer, depthwise_regularizer, depth_multiplier, "weight")
         self.declare_weight("bias", bias_initializer, bias_regularizer)
 
     def build(self, input_shape: Any) -> None:
@@ -117,8 +59,8 @@ class _DepthwiseConvolution(_Depthwise):
         if self.use_bias:
             self.build_weight("bias", (channels * self.depth_multiplier,))
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.finished(self.convolved(inputs, self.weight, self.bias))
+    def changed(self, x: torch.Tensor) -> torch.Tensor:
+        return self.convolved(x, self.weight, self.bias, len(self.weight) // self.depth_multiplier)
 
 
 class _SeparableConvolution(_Depthwise):
@@ -147,10 +89,10 @@ class _SeparableConvolution(_Depthwise):
         activity_regularizer: Any = None,
         **kwargs: Any,
     ) -> None:
-        shape = (kernel_size, strides, padding, depth_multiplier, data_format, dilation_rate)
-        super().__init__(*shape, activation, use_bias, activity_regularizer=activity_regularizer, **kwargs)
+        sliding = (kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias)
+        super().__init__(*sliding, activity_regularizer=activity_regularizer, **kwargs)
         self.filters = integer("filters", filters, self.name)
-        self.declare_depthwise(depthwise_initializer, depthwise_regularizer, "depthwise_weight")
+        self.declare_depthwise(depthwise_initializer, depthwise_regularizer, depth_multiplier, "depthwise_weight")
         self.declare_weight(
             "pointwise_kernel",
             pointwise_initializer,
@@ -168,9 +110,9 @@ class _SeparableConvolution(_Depthwise):
         if self.use_bias:
             self.build_weight("bias", (self.filters,))
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        x = self.convolved(inputs, self.depthwise_weight, None)
-        return self.finished(type(self).convolve(x, self.pointwise_weight, self.bias))
+    def changed(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.convolved(x, self.depthwise_weight, None, len(self.depthwise_weight) // self.depth_multiplier)
+        return type(self).convolve(x, self.pointwise_weight, self.bias)
 
 
 @built_in("layer", module="keras.layers")

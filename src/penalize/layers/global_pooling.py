@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from penalize.errors import ShapeError
-from penalize.layers.convolution import as_data_format
-from penalize.layers.layer import Layer
+from penalize.layers.spatial import Spatial, as_data_format
 from penalize.registry import built_in
 
 __all__ = [
@@ -21,10 +19,8 @@ __all__ = [
 ]
 
 
-class _GlobalPooling(Layer):
-    """What global poolings share; `rank` is the number of spatial axes."""
-
-    rank: ClassVar[int]
+class _GlobalPooling(Spatial):
+    """What global poolings share."""
 
     def __init__(self, data_format: str | None = None, keepdims: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -32,8 +28,7 @@ class _GlobalPooling(Layer):
         self.keepdims = bool(keepdims)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.ndim != self.rank + 2:
-            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(inputs.shape)}")
+        self.channels_in(inputs.shape)
         first = 2 if self.data_format == "channels_first" else 1
         return self.reduced(inputs, tuple(range(first, first + self.rank)))
 

@@ -7,11 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from penalize.placement.calls import output_tensors
-
-__all__ = ["as_floating", "as_tensors", "shapes_of", "tensors_in"]
-
-tensors_in = output_tensors
+__all__ = ["as_floating", "as_tensors", "shapes_of"]
 
 
 def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device) -> Any:

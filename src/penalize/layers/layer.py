@@ -16,7 +16,7 @@ from penalize import initializers
 from penalize.arguments import as_dtype, integer
 from penalize.errors import ArgumentError, ShapeError, naming, nearest
 from penalize.evaluation import activity_losses, weight_losses
-from penalize.layers.inputs import as_tensors, shapes_of, tensors_in
+from penalize.layers.inputs import as_tensors, shapes_of
 from penalize.layers.naming import unique_name
 from penalize.layers.tracking import as_container, declared_targets, weights_below
 from penalize.layers.weights import Weight
@@ -25,6 +25,7 @@ from penalize.placement import (
     Layout,
     enter_call,
     exit_call,
+    output_tensors,
     record_activity,
     record_value,
     records_below,
@@ -323,7 +324,7 @@ class Layer(nn.Module):
                 module.training = mode
 
     def _build_for(self, inputs: Any) -> None:
-        tensors = tensors_in(inputs)
+        tensors = output_tensors(inputs)
         if tensors:
             self._device_of_new_weights = tensors[0].device
         # Lists that were filled after they were assigned.

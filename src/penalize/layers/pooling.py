@@ -9,10 +9,8 @@ import torch
 import torch.nn.functional as F
 
 from penalize.arguments import choice, integers
-from penalize.errors import ShapeError
-from penalize.layers.convolution import as_data_format
-from penalize.layers.layer import Layer
 from penalize.layers.padding import pad_same
+from penalize.layers.spatial import Spatial, as_data_format
 from penalize.registry import built_in
 
 __all__ = [
@@ -25,10 +23,9 @@ __all__ = [
 ]
 
 
-class _Pooling(Layer):
-    """What poolings share; `rank` is the number of spatial axes, `pool` torch's function."""
+class _Pooling(Spatial):
+    """What poolings share; `pool` is torch's function."""
 
-    rank: ClassVar[int]
     pool: ClassVar[Callable[..., torch.Tensor]]
 
     def __init__(
@@ -45,29 +42,18 @@ class _Pooling(Layer):
         self.padding = choice("padding", padding, ("valid", "same"), self.name)
         self.data_format = as_data_format(data_format, self.name)
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.ndim != self.rank + 2:
-            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(inputs.shape)}")
-        x = inputs if self.data_format == "channels_first" else inputs.movedim(-1, 1)
-        x = self.pooled(x)
-        return x if self.data_format == "channels_first" else x.movedim(1, -1)
-
-    def pooled(self, x: torch.Tensor) -> torch.Tensor:
-        """The pooling of x, channels second."""
-        raise NotImplementedError
-
     def padded(self, x: torch.Tensor, value: float) -> torch.Tensor:
         """`x` padded as `padding` says."""
         return pad_same(x, self.pool_size, self.strides, (1,) * self.rank, value) if self.padding == "same" else x
 
 
 class _MaxPooling(_Pooling):
-    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+    def changed(self, x: torch.Tensor) -> torch.Tensor:
         return type(self).pool(self.padded(x, float("-inf")), self.pool_size, self.strides)
 
 
 class _AveragePooling(_Pooling):
-    def pooled(self, x: torch.Tensor) -> torch.Tensor:
+    def changed(self, x: torch.Tensor) -> torch.Tensor:
         means = type(self).pool(self.padded(x, 0.0), self.pool_size, self.strides)
         if self.padding == "valid":
             return means

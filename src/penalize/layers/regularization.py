@@ -9,8 +9,8 @@ import torch.nn.functional as F
 
 from penalize.arguments import integer, number
 from penalize.errors import ArgumentError, ShapeError
-from penalize.layers.convolution import as_data_format
 from penalize.layers.layer import Layer
+from penalize.layers.spatial import as_data_format
 from penalize.registry import built_in
 from penalize.regularizers import L1L2
 

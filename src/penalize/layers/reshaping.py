@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
-from penalize.layers.convolution import as_data_format
 from penalize.layers.layer import Layer
+from penalize.layers.spatial import Spatial, as_data_format
 from penalize.registry import built_in
 
 __all__ = [
@@ -139,25 +139,7 @@ class Rescaling(Layer):
         return x * scale + offset
 
 
-class _Spatial(Layer):
-    """What works on spatial axes; `rank` is their number."""
-
-    rank: ClassVar[int]
-    data_format = "channels_last"
-
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.ndim != self.rank + 2:
-            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(inputs.shape)}")
-        if self.data_format == "channels_first":
-            return self.changed(inputs)
-        return self.changed(inputs.movedim(-1, 1)).movedim(1, -1)
-
-    def changed(self, x: torch.Tensor) -> torch.Tensor:
-        """The output for x, channels second."""
-        raise NotImplementedError
-
-
-class _ZeroPadding(_Spatial):
+class _ZeroPadding(Spatial):
     def __init__(self, padding: Any = 1, data_format: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.data_format = as_data_format(data_format, self.name)
@@ -219,7 +201,7 @@ class ZeroPadding3D(_ZeroPadding):
     rank = 3
 
 
-class _UpSampling(_Spatial):
+class _UpSampling(Spatial):
     def __init__(self, size: int | tuple[int, ...] = 2, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.size = integers("size", size, self.rank, self.name)

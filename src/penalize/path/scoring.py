@@ -10,8 +10,7 @@ from torch.func import functional_call, vmap
 
 from penalize.path.folds import Folds
 from penalize.path.stacked import StackedModels, data_loss, members_of
-from penalize.placement import ActivityTarget, WeightTarget
-from penalize.placement.calls import output_tensors
+from penalize.placement import ActivityTarget, WeightTarget, output_tensors
 
 __all__ = ["Scores", "score_stack"]
 

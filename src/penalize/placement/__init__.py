@@ -1,6 +1,13 @@
 """WHERE a penalty is paid: choosing parameters and outputs, and recording activity."""
 
-from penalize.placement.calls import Record, enter_call, exit_call, record_activity, record_value
+from penalize.placement.calls import (
+    Record,
+    enter_call,
+    exit_call,
+    output_tensors,
+    record_activity,
+    record_value,
+)
 from penalize.placement.declared import Declarations, declarations_of, records_below
 from penalize.placement.hooks import install_hooks
 from penalize.placement.selection import Rules, aliases, select_activities, select_weights
@@ -21,6 +28,7 @@ __all__ = [
     "enter_call",
     "exit_call",
     "install_hooks",
+    "output_tensors",
     "record_activity",
     "record_value",
     "records_below",
