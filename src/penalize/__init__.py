@@ -9,6 +9,7 @@ from typing import Any
 
 from penalize import (
     activations,
+    constraints,
     errors,
     initializers,
     layers,
@@ -37,6 +38,7 @@ __all__ = [
     "activations",
     "attach",
     "attached",
+    "constraints",
     "errors",
     "initializers",
     "layers",

@@ -96,11 +96,11 @@ class GradientBinding:
             gradient = penalty_gradient(target)
             if scale is not None:
                 gradient = gradient * scale
-            self._gradient_of(parameter, target).add_(gradient)
+            self._gradient_of(parameter, target).add_(target.in_torch_layout(gradient))
 
     @staticmethod
     def _gradient_of(parameter: torch.Tensor, target: WeightTarget) -> torch.Tensor:
-        """The parameter's gradient in the regularizer's layout: a view, so adding to it adds to the gradient."""
+        """The gradient of the parameter; zeros where the loss gave none."""
         if not isinstance(parameter, nn.Parameter):
             raise BindError(f"{target.name}: the module holds no parameter here any more, so no gradient can be added")
         if parameter.grad is None:
@@ -109,4 +109,4 @@ class GradientBinding:
             raise BindError(
                 f"{target.name}: its gradient is sparse ({parameter.grad.layout}); use loss() instead of bind()"
             )
-        return target.in_regularizer_layout(parameter.grad)
+        return parameter.grad

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from penalize import activations, initializers
+from penalize import activations
 from penalize.arguments import integer, number
 from penalize.errors import ShapeError
 from penalize.layers.layer import Layer
-from penalize.layers.weights import RegularizerOf
+from penalize.layers.weights import ConstraintOf, InitializerOf, RegularizerOf
 from penalize.registry import built_in
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
@@ -27,9 +27,11 @@ class Activation(Layer):
     tensor([0., 2.])
     """
 
+    supports_masking = True
+
     def __init__(self, activation: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.activation = activations.get(activation)
+        self.activation = self.as_activation(activation)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         output: torch.Tensor = self.activation(inputs)
@@ -45,6 +47,8 @@ class ReLU(Layer):
     >>> ReLU(max_value=1.0)(torch.tensor([-1.0, 0.5, 2.0]))
     tensor([0.0000, 0.5000, 1.0000])
     """
+
+    supports_masking = True
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **kwargs: Any
@@ -66,6 +70,8 @@ class LeakyReLU(Layer):
     tensor([-0.3000,  2.0000])
     """
 
+    supports_masking = True
+
     def __init__(self, negative_slope: float = 0.3, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.negative_slope = number("negative_slope", negative_slope, 0.0, where=self.name)
@@ -82,6 +88,8 @@ class ELU(Layer):
     tensor([0., 2.])
     """
 
+    supports_masking = True
+
     def __init__(self, alpha: float = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.alpha = number("alpha", alpha, where=self.name)
@@ -92,17 +100,24 @@ class ELU(Layer):
 
 @built_in("layer", module="keras.layers")
 class Softmax(Layer):
-    """`exp(x)` divided by its sum along `axis`, or along several axes together. Source: Keras 3.15.1.
+    """`exp(x)` divided by its sum along `axis`, or along several axes together; 0 where `mask` is False.
+
+    `mask` is an argument of the call, of a shape that broadcasts to the inputs'. Source: Keras 3.15.1.
 
     >>> Softmax()(torch.zeros(1, 2))
     tensor([[0.5000, 0.5000]])
     """
 
+    supports_masking = True
+
     def __init__(self, axis: int | tuple[int, ...] = -1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.axis = tuple(axis) if isinstance(axis, list | tuple) else axis
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+    def call(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        if mask is not None:
+            # The lowest number keeps rows finite that are masked as a whole.
+            inputs = torch.where(mask, inputs, torch.finfo(inputs.dtype).min)
         if isinstance(self.axis, tuple) and len(self.axis) > 1:
             return torch.exp(inputs - torch.logsumexp(inputs, self.axis, keepdim=True))
         return activations.softmax(inputs, self.axis[0] if isinstance(self.axis, tuple) else self.axis)
@@ -123,20 +138,25 @@ class PReLU(Layer):
     (tensor([[[-2.,  3.]]], grad_fn=<WhereBackward0>), [0.019999999552965164])
     """
 
+    supports_masking = True
+
+    alpha_initializer = InitializerOf("alpha")
     alpha_regularizer = RegularizerOf("alpha")
+    alpha_constraint = ConstraintOf("alpha")
     alpha: torch.Tensor
 
     def __init__(
         self,
         alpha_initializer: Any = "zeros",
         alpha_regularizer: Any = None,
+        alpha_constraint: Any = None,
         shared_axes: int | list[int] | tuple[int, ...] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         axes = () if shared_axes is None else (shared_axes,) if isinstance(shared_axes, int) else shared_axes
         self.shared_axes = tuple(integer("shared_axes", axis, self.name) for axis in axes)
-        self.declare_weight("alpha", initializers.get(alpha_initializer), alpha_regularizer)
+        self.declare_weight("alpha", alpha_initializer, alpha_regularizer, alpha_constraint)
 
     def build(self, input_shape: Any) -> None:
         if self.shared_axes and max(self.shared_axes) >= len(input_shape):

@@ -8,25 +8,24 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 
-from penalize import activations
 from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.inputs import as_floating
 from penalize.layers.padding import pad_same
 from penalize.layers.spatial import Spatial, as_data_format
-from penalize.layers.weights import CONV_LAYOUTS, KerasView, RegularizerOf
+from penalize.layers.weight_attributes import WithBias, WithKernel
+from penalize.layers.weights import CONV_LAYOUTS
 from penalize.registry import built_in
 
 __all__ = ["Conv1D", "Conv2D", "Conv3D", "SlidingKernel"]
 
 
-class SlidingKernel(Spatial):
+class SlidingKernel(WithBias, Spatial):
     """What convolutions of every kind share: a kernel that slides over padded inputs, an activation at the end."""
 
     convolve: ClassVar[Callable[..., torch.Tensor]]
     paddings: ClassVar[tuple[str, ...]] = ("valid", "same")
 
-    bias_regularizer = RegularizerOf("bias")
     bias: torch.Tensor | None
 
     def __init__(
@@ -46,7 +45,7 @@ class SlidingKernel(Spatial):
         self.padding = choice("padding", padding, self.paddings, self.name)
         self.data_format = as_data_format(data_format, self.name)
         self.dilation_rate = integers("dilation_rate", dilation_rate, self.rank, self.name)
-        self.activation = activations.get(activation)
+        self.activation = self.as_activation(activation)
         self.use_bias = bool(use_bias)
         if max(self.strides) > 1 and max(self.dilation_rate) > 1:
             raise ArgumentError(
@@ -70,9 +69,7 @@ class SlidingKernel(Spatial):
         return type(self).convolve(x, weight, bias, self.strides, 0, self.dilation_rate, groups)
 
 
-class _Convolution(SlidingKernel):
-    kernel = KerasView("kernel")
-    kernel_regularizer = RegularizerOf("kernel")
+class _Convolution(WithKernel, SlidingKernel):
     weight: torch.Tensor
 
     def __init__(
@@ -91,6 +88,8 @@ class _Convolution(SlidingKernel):
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         sliding = (kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias)
@@ -99,9 +98,9 @@ class _Convolution(SlidingKernel):
         self.groups = integer("groups", groups, self.name)
         if self.filters % self.groups:
             raise ArgumentError(f"{self.name}: filters ({self.filters}) must be a multiple of groups ({self.groups})")
-        layout = CONV_LAYOUTS[self.rank]
-        self.declare_weight("kernel", kernel_initializer, kernel_regularizer, attribute="weight", layout=layout)
-        self.declare_weight("bias", bias_initializer, bias_regularizer)
+        kernel = (kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.declare_weight("kernel", *kernel, attribute="weight", layout=CONV_LAYOUTS[self.rank])
+        self.declare_weight("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, input_shape: Any) -> None:
         channels = self.channels_in(input_shape)

@@ -7,26 +7,27 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from penalize import activations
 from penalize.arguments import integer
 from penalize.errors import ShapeError
 from penalize.layers.inputs import as_floating
 from penalize.layers.layer import Layer
-from penalize.layers.weights import LINEAR_LAYOUT, KerasView, RegularizerOf
+from penalize.layers.weight_attributes import WithBias, WithKernel
+from penalize.layers.weights import LINEAR_LAYOUT
 from penalize.registry import built_in
 
 __all__ = ["Dense"]
 
 
 @built_in("layer", module="keras.layers")
-class Dense(Layer):
+class Dense(WithKernel, WithBias, Layer):
     """`activation(inputs @ kernel + bias)`, on the last axis of inputs of rank 2 or more.
 
     Shapes: inputs (batch, ..., in), output (batch, ..., units), `kernel` (in, units), `bias` (units,). `state_dict`
     holds `weight` (units, in) and `bias`, as `torch.nn.Linear` does.
 
     Parameters: `units`; `activation`, a name, function or None; `use_bias`; `kernel_initializer` "glorot_uniform",
-    `bias_initializer` "zeros"; `kernel_regularizer`, `bias_regularizer`, `activity_regularizer`; those of `Layer`.
+    `bias_initializer` "zeros"; `kernel_regularizer`, `bias_regularizer`, `activity_regularizer`; `kernel_constraint`,
+    `bias_constraint`; those of `Layer`.
 
     Raises ArgumentError for bad arguments, ShapeError when called with another number of inputs than it was built for.
     Source: Keras 3.15.1.
@@ -39,9 +40,7 @@ class Dense(Layer):
     [5.0, 0.25]
     """
 
-    kernel = KerasView("kernel")
-    kernel_regularizer = RegularizerOf("kernel")
-    bias_regularizer = RegularizerOf("bias")
+    supports_masking = True
     weight: torch.Tensor
     bias: torch.Tensor | None
 
@@ -55,15 +54,17 @@ class Dense(Layer):
         kernel_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.units = integer("units", units, self.name)
-        self.activation = activations.get(activation)
+        self.activation = self.as_activation(activation)
         self.use_bias = bool(use_bias)
-        layout = LINEAR_LAYOUT
-        self.declare_weight("kernel", kernel_initializer, kernel_regularizer, attribute="weight", layout=layout)
-        self.declare_weight("bias", bias_initializer, bias_regularizer)
+        kernel = (kernel_initializer, kernel_regularizer, kernel_constraint)
+        self.declare_weight("kernel", *kernel, attribute="weight", layout=LINEAR_LAYOUT)
+        self.declare_weight("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, input_shape: Any) -> None:
         if len(input_shape) < 2:

@@ -9,23 +9,21 @@ import torch.nn.functional as F
 
 from penalize.arguments import integer
 from penalize.layers.convolution import SlidingKernel
-from penalize.layers.weights import CONV_LAYOUTS, DepthwiseLayout, KerasView, RegularizerOf
+from penalize.layers.weight_attributes import WithDepthwiseKernel, WithPointwiseKernel
+from penalize.layers.weights import CONV_LAYOUTS, DepthwiseLayout
 from penalize.registry import built_in
 
 __all__ = ["DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D"]
 
 
-class _Depthwise(SlidingKernel):
+class _Depthwise(WithDepthwiseKernel, SlidingKernel):
     """What they share: each channel convolved by `depth_multiplier` kernels of its own."""
 
-    depthwise_regularizer = RegularizerOf("depthwise_kernel")
-    depthwise_kernel = KerasView("depthwise_kernel")
-
-    def declare_depthwise(self, initializer: Any, regularizer: Any, depth_multiplier: int, attribute: str) -> None:
+    def declare_depthwise(self, weight: tuple[Any, Any, Any], depth_multiplier: int, attribute: str) -> None:
         """Describe the depthwise kernel: Keras's (k..., in, multiplier), torch's (in * multiplier, 1, k...)."""
         self.depth_multiplier = integer("depth_multiplier", depth_multiplier, self.name)
         layout = DepthwiseLayout(multiplier=self.depth_multiplier)
-        self.declare_weight("depthwise_kernel", initializer, regularizer, attribute=attribute, layout=layout)
+        self.declare_weight("depthwise_kernel", *weight, attribute=attribute, layout=layout)
 
 
 class _DepthwiseConvolution(_Depthwise):
@@ -46,12 +44,15 @@ class _DepthwiseConvolution(_Depthwise):
         depthwise_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         sliding = (kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias)
         super().__init__(*sliding, activity_regularizer=activity_regularizer, **kwargs)
-        self.declare_depthwise(depthwise_initializer, depthwise_regularizer, depth_multiplier, "weight")
-        self.declare_weight("bias", bias_initializer, bias_regularizer)
+        depthwise = (depthwise_initializer, depthwise_regularizer, depthwise_constraint)
+        self.declare_depthwise(depthwise, depth_multiplier, "weight")
+        self.declare_weight("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, input_shape: Any) -> None:
         channels = self.channels_in(input_shape)
@@ -63,9 +64,7 @@ class _DepthwiseConvolution(_Depthwise):
         return self.convolved(x, self.weight, self.bias, len(self.weight) // self.depth_multiplier)
 
 
-class _SeparableConvolution(_Depthwise):
-    pointwise_regularizer = RegularizerOf("pointwise_kernel")
-    pointwise_kernel = KerasView("pointwise_kernel")
+class _SeparableConvolution(WithPointwiseKernel, _Depthwise):
     depthwise_weight: torch.Tensor
     pointwise_weight: torch.Tensor
 
@@ -87,20 +86,25 @@ class _SeparableConvolution(_Depthwise):
         pointwise_regularizer: Any = None,
         bias_regularizer: Any = None,
         activity_regularizer: Any = None,
+        depthwise_constraint: Any = None,
+        pointwise_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
         sliding = (kernel_size, strides, padding, data_format, dilation_rate, activation, use_bias)
         super().__init__(*sliding, activity_regularizer=activity_regularizer, **kwargs)
         self.filters = integer("filters", filters, self.name)
-        self.declare_depthwise(depthwise_initializer, depthwise_regularizer, depth_multiplier, "depthwise_weight")
+        depthwise = (depthwise_initializer, depthwise_regularizer, depthwise_constraint)
+        self.declare_depthwise(depthwise, depth_multiplier, "depthwise_weight")
         self.declare_weight(
             "pointwise_kernel",
             pointwise_initializer,
             pointwise_regularizer,
+            pointwise_constraint,
             attribute="pointwise_weight",
             layout=CONV_LAYOUTS[self.rank],
         )
-        self.declare_weight("bias", bias_initializer, bias_regularizer)
+        self.declare_weight("bias", bias_initializer, bias_regularizer, bias_constraint)
 
     def build(self, input_shape: Any) -> None:
         channels = self.channels_in(input_shape)

@@ -77,7 +77,7 @@ class GlobalMaxPooling3D(_GlobalMax):
 
 @built_in("layer", module="keras.layers", names=["GlobalAvgPool1D"])
 class GlobalAveragePooling1D(_GlobalAverage):
-    """The mean over the steps of inputs (batch, steps, channels), or channels second.
+    """The mean over the steps of inputs (batch, steps, channels), or channels second; of those a mask keeps.
 
     Parameters: `data_format`; `keepdims` False; those of `Layer`. Raises ShapeError for inputs of another rank.
     Source: Keras 3.15.1.
@@ -87,6 +87,19 @@ class GlobalAveragePooling1D(_GlobalAverage):
     """
 
     rank = 1
+    supports_masking = True
+
+    def call(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        if mask is None:
+            return super().call(inputs)
+        self.channels_in(inputs.shape)
+        steps = 2 if self.data_format == "channels_first" else 1
+        kept = mask.to(inputs.dtype).unsqueeze(1 if self.data_format == "channels_first" else 2)
+        count = kept.sum(steps, keepdim=self.keepdims).clamp(min=1)
+        return (inputs * kept).sum(steps, keepdim=self.keepdims) / count
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """None: the steps are gone."""
 
 
 @built_in("layer", module="keras.layers", names=["GlobalAvgPool2D"])

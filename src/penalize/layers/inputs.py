@@ -7,17 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["as_floating", "as_tensors", "shapes_of"]
+__all__ = ["as_floating", "as_tensors", "shapes_of", "widened"]
 
 
-def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device) -> Any:
+def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device | None) -> Any:
     """Arrays as tensors on `device`, floating ones in `array_dtype`; floating tensors in `dtype`, if one is given."""
     if isinstance(value, list | tuple):
         return type(value)([as_tensors(item, dtype, array_dtype, device) for item in value])
     if isinstance(value, dict):
         return {key: as_tensors(item, dtype, array_dtype, device) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        tensor = torch.from_numpy(np.require(value, requirements=["C", "W"])).to(device)
+        tensor = torch.from_numpy(np.require(value, requirements=["C", "W"]))
+        tensor = tensor if device is None else tensor.to(device)
         value = tensor.to(array_dtype) if tensor.is_floating_point() else tensor
     if dtype is not None and isinstance(value, torch.Tensor) and value.is_floating_point():
         return value.to(dtype)
@@ -27,6 +28,11 @@ def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, 
 def as_floating(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """Integers and booleans in the floating `dtype`; floating values as they are."""
     return x if x.is_floating_point() else x.to(dtype)
+
+
+def widened(x: torch.Tensor) -> torch.Tensor:
+    """Half precision and integers in float32, for sums over many entries; others as they are."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def shapes_of(value: Any) -> Any:

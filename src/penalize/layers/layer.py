@@ -4,42 +4,54 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import nn
 
-from penalize import initializers
-from penalize.arguments import as_dtype, integer
-from penalize.errors import ArgumentError, ShapeError, naming, nearest
-from penalize.evaluation import activity_losses, weight_losses
+from penalize import activations
+from penalize.arguments import integer
+from penalize.errors import ArgumentError, naming, nearest
+from penalize.layers.dtypes import as_policy
 from penalize.layers.inputs import as_tensors, shapes_of
 from penalize.layers.naming import unique_name
-from penalize.layers.tracking import as_container, declared_targets, weights_below
-from penalize.layers.weights import Weight
-from penalize.placement import (
-    Declarations,
-    Layout,
-    enter_call,
-    exit_call,
-    output_tensors,
-    record_activity,
-    record_value,
-    records_below,
-)
+from penalize.layers.tracking import as_container
+from penalize.layers.weighted import Weighted
+from penalize.masks import mask_of, masks_of, set_masks
+from penalize.placement import enter_call, exit_call, output_tensors, record_activity, record_value, records_below
 
 __all__ = ["Layer"]
 
 # What every module keeps of itself, its table of modules among it.
 TORCHS_OWN = frozenset(vars(nn.Module()))
 
-BASE_ARGUMENTS = ("activity_regularizer", "trainable", "dtype", "name", "input_shape", "input_dim")
+BASE_ARGUMENTS = (
+    "activity_regularizer",
+    "mask_activity",
+    "trainable",
+    "dtype",
+    "autocast",
+    "name",
+    "input_shape",
+    "input_dim",
+)
+
+# Keywords of Keras's layers for what is not here: accepted where they say that it is not used.
+NOT_HERE: Mapping[str, Any] = {
+    "lora_rank": None,
+    "lora_alpha": None,
+    "quantization_config": None,
+    "gptq_unpacked_column_size": None,
+    "renorm": False,
+    "renorm_clipping": None,
+    "renorm_momentum": 0.99,
+    "synchronized": False,
+}
 
 
-class Layer(nn.Module):
+class Layer(Weighted):
     """The base of all layers, and of your own: an `nn.Module` that works inside any PyTorch model.
 
     A subclass defines `call(inputs)` and, where its weights depend on the input, `build(input_shape)`, which creates
@@ -51,10 +63,16 @@ class Layer(nn.Module):
     activity_regularizer
         Penalizes the output: anything that `regularizers.get` takes. The penalty is divided by the size of axis 0 (an
         empty batch gives 0, a rank-0 output is not divided). Can be set later, on every layer.
+    mask_activity
+        True: entries of the output that a mask (of `Masking`, or `Embedding(mask_zero=True)`) marks as padding count as
+        zeros for `activity_regularizer`. By default they are penalized like all others, as in Keras.
     trainable
         False freezes the layer's weights: they take no gradient and pay no penalty; its activity still does.
     dtype
-        Of the weights: a torch dtype or its name; default "float32".
+        A torch dtype or its name, default "float32"; or a policy: "mixed_bfloat16" and "mixed_float16" keep the weights
+        in float32 and compute in half precision. Inputs are cast to it.
+    autocast
+        False: inputs and weights are not cast.
     name
         Shown in `summary` and in errors; default the class's name in snake case, numbered.
     input_shape, input_dim
@@ -75,29 +93,33 @@ class Layer(nn.Module):
     [0.03, 0.03]
     """
 
+    supports_masking = False
+    further_arguments: ClassVar[tuple[str, ...]] = ()
+    """Arguments that a subclass takes through `**kwargs` beside those of `Layer`."""
+
+    _call_arguments: ClassVar[tuple[str, ...]] = ()
     _call_takes_training: ClassVar[bool] = False
+    _computes_mask: ClassVar[bool] = False
 
     def __init__(
         self,
         *,
         activity_regularizer: Any = None,
+        mask_activity: bool = False,
         trainable: bool = True,
         dtype: Any = None,
+        autocast: bool = True,
         name: str | None = None,
         input_shape: Sequence[int | None] | None = None,
         input_dim: int | None = None,
         **unknown: Any,
     ) -> None:
-        super().__init__()
-        self._penalize_declarations = Declarations()
         kind = type(self).__name__
-        if unknown:
-            key = next(iter(unknown))
-            known = [*inspect.signature(type(self)).parameters, *BASE_ARGUMENTS]
-            raise ArgumentError(f"{kind}: unknown argument {key!r}: {nearest(key, known)}")
-        self._name = unique_name(kind) if name is None else str(name)
-        self._dtype = as_dtype(dtype, kind)
-        self._trainable = bool(trainable)
+        super().__init__(unique_name(kind) if name is None else str(name), as_policy(dtype, kind), bool(trainable))
+        self._refuse(unknown)
+        self.autocast = bool(autocast)
+        self._dtype_given = dtype is not None
+        self.mask_activity = bool(mask_activity)
         self.declarations.built = False
         if input_dim is not None:
             input_shape = (integer("input_dim", input_dim, kind),)
@@ -106,7 +128,9 @@ class Layer(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._call_takes_training = "training" in inspect.signature(cls.call).parameters
+        cls._call_arguments = tuple(inspect.signature(cls.call).parameters)[1:]
+        cls._call_takes_training = "training" in cls._call_arguments
+        cls._computes_mask = cls.compute_mask is not Layer.compute_mask
         if "build" in cls.__dict__:
             cls.build = _marking_built(cls.__dict__["build"])  # type: ignore[method-assign]
 
@@ -115,77 +139,29 @@ class Layer(nn.Module):
     def build(self, input_shape: Any) -> None:
         """Create the weights for inputs of this shape, batch axis included; nested as the inputs are."""
 
-    def call(self, inputs: Any) -> Any:
-        """The output for these inputs; a `training` argument, if there is one, is given the layer's mode."""
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """The output for these inputs.
+
+        A `training` argument, if there is one, is given the layer's mode; a `mask` argument the mask of the inputs, and
+        an argument `<name>_mask` that of the argument `<name>`.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define call(inputs)")
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
+        """The mask of the output; by default that of the inputs, which is handed on where `supports_masking` is set."""
+        return previous_mask
+
+    def penalized_output(self, output: Any) -> Any:
+        """What of the output `activity_regularizer` penalizes: all of it, unless a layer returns states beside it."""
+        return output
 
     # What a subclass uses.
 
-    def add_weight(
-        self,
-        shape: Sequence[int] = (),
-        initializer: Any = None,
-        dtype: Any = None,
-        trainable: bool = True,
-        regularizer: Any = None,
-        name: str | None = None,
-    ) -> nn.Parameter:
-        """A new parameter of this layer, with its regularizer; `initializer` is "glorot_uniform" by default.
-
-        Assigned to an attribute, it takes that name in `state_dict`. A weight with `trainable=False` pays no penalty.
-        """
-        declarations = self.declarations.weights
-        weight_name = name if name is not None else f"weight_{len(declarations)}"
-        if weight_name in declarations:
-            raise ArgumentError(f"{self.name}: there is a weight named {weight_name!r} already")
-        attribute = weight_name if weight_name.isidentifier() and not hasattr(self, weight_name) else f"_{weight_name}"
-        attribute = re.sub(r"\W", "_", attribute)
-        start = "glorot_uniform" if initializer is None else initializer
-        self.declare_weight(weight_name, start, regularizer, attribute=attribute, trainable=trainable)
-        parameter: nn.Parameter = self.build_weight(weight_name, shape, dtype)
-        return parameter
-
-    def declare_weight(
-        self,
-        name: str,
-        initializer: Any,
-        regularizer: Any = None,
-        *,
-        attribute: str | None = None,
-        layout: Layout | None = None,
-        trainable: bool = True,
-        buffer: bool = False,
-    ) -> None:
-        """Describe a weight that `build_weight` creates later; until then the attribute that will hold it is None.
-
-        A `buffer` is no parameter: the layer changes it by itself, as running statistics.
-        """
-        attribute = name if attribute is None else attribute
-        with naming(f"{self.name}: {name}_initializer"):
-            start = initializers.get(initializer)
-        with naming(f"{self.name}: {name.removesuffix('_kernel')}_regularizer"):
-            weight = Weight(name, attribute, start, regularizer, layout or Layout(), trainable, buffer)
-        self.declarations.weights[name] = weight
-        if buffer:
-            self.register_buffer(attribute, None)
-        else:
-            self.register_parameter(attribute, None)
-
-    def build_weight(self, name: str, shape: Sequence[int], dtype: Any = None) -> Any:
-        """Create a declared weight of this shape, which is that of Keras's layout."""
-        weight = self._own_weights()[name]
-        kind = self._dtype if dtype is None else as_dtype(dtype, self.name)
-        with torch.no_grad():
-            start = weight.initializer(tuple(int(size) for size in shape), dtype=kind)
-            start = weight.layout.to_torch(start).to(self._build_device, copy=True).contiguous()
-        if weight.buffer:
-            self.register_buffer(weight.attribute, start)
-            return start
-        parameter = nn.Parameter(
-            start, requires_grad=weight.trainable and self._trainable and start.is_floating_point()
-        )
-        self.register_parameter(weight.attribute, parameter)
-        return parameter
+    def as_activation(self, identifier: Any, argument: str = "activation") -> Callable[[torch.Tensor], torch.Tensor]:
+        """The activation function of an argument; errors name the layer and the argument."""
+        with naming(f"{self.name}: {argument}"):
+            function: Callable[[torch.Tensor], torch.Tensor] = activations.get(identifier)
+        return function
 
     def add_loss(self, loss: Any) -> None:
         """Add a scalar tensor (or a nested structure of tensors, each summed) to `losses`, until the next call.
@@ -202,21 +178,6 @@ class Layer(nn.Module):
                 raise ArgumentError(f"{self.name}: add_loss takes tensors, got {type(value).__name__}: {value!r:.80}")
 
     # What a user sees.
-
-    @property
-    def name(self) -> str:
-        """The layer's name in `summary` and in errors."""
-        return self._name
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype that weights are created in."""
-        return self._dtype
-
-    @property
-    def declarations(self) -> Declarations:
-        """What this layer declares to penalize: its weights by Keras's names, its activity, and the record of calls."""
-        return self._penalize_declarations
 
     @property
     def built(self) -> bool:
@@ -237,63 +198,6 @@ class Layer(nn.Module):
         with naming(f"{self.name}: activity_regularizer"):
             self.declarations.activity.regularizer = identifier
 
-    @property
-    def trainable(self) -> bool:
-        """Whether this layer's weights are trained and penalized; setting it sets all layers inside, too."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, Layer):
-                module._trainable = bool(value)
-                declared = {weight.attribute: weight for weight in module._own_weights().values()}
-            for attribute, parameter in module.named_parameters(recurse=False):
-                own = declared.get(attribute) if isinstance(module, Layer) else None
-                parameter.requires_grad_(
-                    bool(value) and (own is None or own.trainable) and parameter.is_floating_point()
-                )
-
-    @property
-    def losses(self) -> list[torch.Tensor]:
-        """The penalties of this layer and all in it, as scalars.
-
-        First all `add_loss` and activity penalties of the last outermost call, in call order; then all weight
-        penalties, in creation order, depth first. Frozen and shared weights: none, and once.
-        """
-        weights, activities = declared_targets(self)
-        return [value for _, value in [*activity_losses(activities), *weight_losses(weights)]]
-
-    @property
-    def weights(self) -> list[torch.Tensor]:
-        """All weights, running statistics among them, in creation order, depth first; a shared one once.
-
-        Each is in torch's layout.
-        """
-        return [parameter for _, parameter in weights_below(self)]
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights as NumPy arrays, in Keras's layout and order."""
-        return [layout.to_keras(parameter.detach()).cpu().numpy().copy() for layout, parameter in weights_below(self)]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all weights from arrays in Keras's layout and order; nothing is set when one does not fit."""
-        own = weights_below(self)
-        if len(own) != len(weights):
-            raise ShapeError(f"{self.name}: expected {len(own)} arrays, got {len(weights)}")
-        arrays = [np.asarray(array) for array in weights]
-        for index, ((layout, parameter), array) in enumerate(zip(own, arrays, strict=True)):
-            expected = tuple(layout.to_keras(parameter).shape)
-            if array.shape != expected:
-                raise ShapeError(f"{self.name}: array {index} must have shape {expected}, got {array.shape}")
-        with torch.no_grad():
-            for (layout, parameter), array in zip(own, arrays, strict=True):
-                parameter.copy_(layout.to_torch(torch.from_numpy(array.copy())))
-
-    def count_params(self) -> int:
-        """The number of values in all weights."""
-        return sum(parameter.numel() for parameter in self.weights)
-
     # The life of a call.
 
     def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -302,17 +206,65 @@ class Layer(nn.Module):
             return self._in_mode(training, args, kwargs)
         enter_call(self, records_below(self))
         try:
-            inputs = [self._as_tensors(arg) for arg in args]
+            first = args[0] if args else next(iter(kwargs.values()), None)
             if not self.built:
-                self._build_for(inputs[0] if inputs else None)
+                self._build_for(first)
+            masked = masks_of([*args, *kwargs.values()]) is not None
+            if masked:
+                self._add_masks(args, kwargs)
             if self._call_takes_training:
                 kwargs["training"] = self.training
-            output = self.call(*inputs, **kwargs)
-            if self.activity_regularizer is not None:
-                record_activity(self.declarations.record, self.activity_regularizer, output, self.name)
+            given = [self._as_tensors(arg) for arg in args]
+            named = {key: self._as_tensors(value) for key, value in kwargs.items()}
+            output = self.in_compute_dtype(self.call, *given, **named)
+            if masked or self._computes_mask:
+                self._hand_on_mask(first, output)
+            if self.declarations.activity.regularizer is not None:
+                self._record_activity(output)
             return output
         finally:
             exit_call(self)
+
+    def in_compute_dtype(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """What `function` gives while the layer's own weights are seen in the dtype that it computes in."""
+        if not (self._policy.mixed and self.autocast):
+            return function(*args, **kwargs)
+        outer = self._weights_as
+        self._weights_as = self.compute_dtype
+        try:
+            return function(*args, **kwargs)
+        finally:
+            self._weights_as = outer
+
+    def _record_activity(self, output: Any) -> None:
+        penalized = self.penalized_output(output)
+        if self.declarations.collected is not None:
+            self.declarations.collected.append(penalized)
+            return
+        if self.mask_activity:
+            penalized = [_without_padding(tensor) for tensor in output_tensors(penalized)]
+        record_activity(self.declarations.record, self.declarations.activity, penalized, self.name)
+
+    def _add_masks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Give `call` the masks of its inputs, under the names that it takes them by, unless the caller gave some."""
+        values = {**dict(zip(self._call_arguments, args, strict=False)), **kwargs}
+        for index, argument in enumerate(self._call_arguments):
+            name = "mask" if index == 0 and "mask" in self._call_arguments else f"{argument}_mask"
+            if name in self._call_arguments and values.get(name) is None:
+                mask = masks_of(values.get(argument))
+                if mask is not None:
+                    kwargs[name] = mask
+
+    def _hand_on_mask(self, inputs: Any, output: Any) -> None:
+        previous = masks_of(inputs)
+        if self.supports_masking:
+            set_masks(output, self.compute_mask(inputs, previous))
+        elif previous is not None and masks_of(output) is None:
+            warnings.warn(
+                f"{self.name}: its input has a mask, which {type(self).__name__} does not hand on: layers behind it "
+                "take padded entries for real ones",
+                stacklevel=2,
+            )
 
     def _in_mode(self, training: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         modes = [(module, module.training) for module in self.modules()]
@@ -324,6 +276,7 @@ class Layer(nn.Module):
                 module.training = mode
 
     def _build_for(self, inputs: Any) -> None:
+        inputs = as_tensors(inputs, None, self.variable_dtype, None)
         tensors = output_tensors(inputs)
         if tensors:
             self._device_of_new_weights = tensors[0].device
@@ -335,42 +288,40 @@ class Layer(nn.Module):
         self.build(shapes_of(inputs))
         self.built = True  # also for layers that define no build
 
-    @property
-    def _build_device(self) -> torch.device:
-        device: torch.device | None = self.__dict__.get("_device_of_new_weights")
-        return torch.get_default_device() if device is None else device
-
     def _as_tensors(self, value: Any) -> Any:
-        """Arrays as tensors; floating values in the dtype of the layer's own weights, as Keras casts them.
+        """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them.
 
-        A layer without weights leaves tensors as they are, so that it works in models of any dtype.
+        That is the dtype of its own weights, which `.to(dtype)` may have changed, unless a mixed policy says otherwise.
+        A layer without weights and without a dtype of its own leaves tensors as they are.
         """
         own = next((p.dtype for p in self.parameters(recurse=False) if p.is_floating_point()), None)
         below = next((p for p in self.parameters() if p.is_floating_point()), None)
-        device = torch.device("cpu") if below is None else below.device
-        return as_tensors(value, own, (own or self._dtype) if below is None else below.dtype, device)
+        device = None if below is None else below.device
+        dtype = self.compute_dtype if self._policy.mixed or (own is None and self._dtype_given) else own
+        array_dtype = dtype or (self.variable_dtype if below is None else below.dtype)
+        return as_tensors(value, dtype if self.autocast else None, array_dtype, device)
 
-    def _own_weights(self) -> dict[str, Weight]:
-        return {name: weight for name, weight in self.declarations.weights.items() if isinstance(weight, Weight)}
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # torch would take a regularizer that is a module for a part of the layer, and miss the property of that name.
-        if isinstance(value, nn.Module) and name.endswith("_regularizer"):
-            object.__setattr__(self, name, value)
-            return
-        if isinstance(value, nn.Parameter):
-            self._rename_weight(value, name)
-        super().__setattr__(name, as_container(value))
-
-    def _rename_weight(self, parameter: nn.Parameter, attribute: str) -> None:
-        """`self.scale = self.add_weight(...)`: the weight takes the attribute's name, and is registered once."""
-        for weight in self._own_weights().values():
-            if weight.attribute != attribute and self._parameters.get(weight.attribute) is parameter:
-                del self._parameters[weight.attribute]
-                weight.attribute = attribute
+    def _refuse(self, unknown: dict[str, Any]) -> None:
+        kind = type(self).__name__
+        for key, value in unknown.items():
+            if key not in NOT_HERE:
+                known = [*inspect.signature(type(self)).parameters, *BASE_ARGUMENTS]
+                raise ArgumentError(f"{kind}: unknown argument {key!r}: {nearest(key, known)}")
+            if value != NOT_HERE[key]:
+                raise ArgumentError(
+                    f"{kind}: {key} is not available in penalize; it must be {NOT_HERE[key]!r}, got {value!r:.80}"
+                )
 
     def extra_repr(self) -> str:
         return f"name={self.name!r}"
+
+
+def _without_padding(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor with zeros where its mask, which has its first axes, is False."""
+    mask = mask_of(tensor)
+    if mask is None:
+        return tensor
+    return torch.where(mask.reshape(*mask.shape, *(1,) * (tensor.ndim - mask.ndim)), tensor, 0)
 
 
 def _marking_built(build: Callable[..., None]) -> Callable[..., None]:

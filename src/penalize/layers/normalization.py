@@ -10,20 +10,19 @@ import torch.nn.functional as F
 
 from penalize.arguments import integer, number
 from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.inputs import widened
 from penalize.layers.layer import Layer
-from penalize.layers.weights import KerasView, RegularizerOf
+from penalize.layers.weight_attributes import WithGammaAndBeta
+from penalize.layers.weights import InitializerOf, KerasView
 from penalize.registry import built_in
 
 __all__ = ["BatchNormalization", "GroupNormalization", "LayerNormalization"]
 
 
-class _Normalization(Layer):
+class _Normalization(WithGammaAndBeta, Layer):
     """What the normalizations share: `gamma` scales and `beta` shifts, held as torch's `weight` and `bias`."""
 
-    gamma = KerasView("gamma")
-    beta = KerasView("beta")
-    gamma_regularizer = RegularizerOf("gamma")
-    beta_regularizer = RegularizerOf("beta")
+    supports_masking = True
     weight: torch.Tensor | None
     bias: torch.Tensor | None
 
@@ -32,18 +31,22 @@ class _Normalization(Layer):
         epsilon: float,
         center: bool,
         scale: bool,
-        beta_initializer: Any,
-        gamma_initializer: Any,
-        beta_regularizer: Any,
-        gamma_regularizer: Any,
+        beta: tuple[Any, Any, Any],
+        gamma: tuple[Any, Any, Any],
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.epsilon = number("epsilon", epsilon, 0.0, where=self.name)
         self.center = bool(center)
         self.scale = bool(scale)
-        self.declare_weight("gamma", gamma_initializer, gamma_regularizer, attribute="weight")
-        self.declare_weight("beta", beta_initializer, beta_regularizer, attribute="bias")
+        self.declare_weight("gamma", *gamma, attribute="weight")
+        self.declare_weight("beta", *beta, attribute="bias")
+
+    @property
+    def scale_and_shift(self) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """The values of gamma and beta, in float32 at least; None where they are not used."""
+        weight, bias = self.weight, self.bias
+        return (None if weight is None else widened(weight)), (None if bias is None else widened(bias))
 
     def build_scale_and_shift(self, shape: Sequence[int]) -> None:
         """Create gamma and beta as far as they are used."""
@@ -64,10 +67,11 @@ class _Normalization(Layer):
 class BatchNormalization(_Normalization):
     """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, over all axes but `axis`.
 
-    In training mean and variance are the batch's, and move the statistics that are used otherwise:
-    `moving = moving * momentum + batch * (1 - momentum)`, with the biased variance of the batch. A frozen layer uses
-    the moving ones. `state_dict` holds `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, as
-    `torch.nn.BatchNorm1d` does; note torch's other defaults (epsilon 1e-5, momentum 0.1 of the new, unbiased variance).
+    In training mean and variance are the batch's, and move the statistics that are used otherwise: `moving = moving *
+    momentum + batch * (1 - momentum)`, with the biased variance of the batch. A frozen layer uses the moving ones.
+    Entries that a `mask` marks as padding count for neither. Half precision is computed in float32. `state_dict` holds
+    `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, as `torch.nn.BatchNorm1d` does; note
+    torch's other defaults (epsilon 1e-5, momentum 0.1 of the new, unbiased variance).
 
     Parameters: `axis` -1; `momentum` 0.99; `epsilon` 1e-3; `center`, `scale`; initializers; `beta_regularizer`,
     `gamma_regularizer`; those of `Layer`. Raises ArgumentError for bad arguments, ShapeError for inputs of another
@@ -79,7 +83,9 @@ class BatchNormalization(_Normalization):
     """
 
     moving_mean = KerasView("moving_mean")
+    moving_mean_initializer = InitializerOf("moving_mean")
     moving_variance = KerasView("moving_variance")
+    moving_variance_initializer = InitializerOf("moving_variance")
     running_mean: torch.Tensor
     running_var: torch.Tensor
     num_batches_tracked: torch.Tensor
@@ -97,10 +103,13 @@ class BatchNormalization(_Normalization):
         moving_variance_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        regularizers = (beta_regularizer, gamma_regularizer)
-        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, *regularizers, **kwargs)
+        beta = (beta_initializer, beta_regularizer, beta_constraint)
+        gamma = (gamma_initializer, gamma_regularizer, gamma_constraint)
+        super().__init__(epsilon, center, scale, beta, gamma, **kwargs)
         self.axis = axis
         self.momentum = number("momentum", momentum, 0.0, 1.0, where=self.name)
         self.declare_weight("moving_mean", moving_mean_initializer, attribute="running_mean", buffer=True)
@@ -113,24 +122,59 @@ class BatchNormalization(_Normalization):
         self.build_weight("moving_variance", channels)
         self.register_buffer("num_batches_tracked", torch.tensor(0, device=mean.device))
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+    def call(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         axis = self.axis_in(self.axis, inputs.shape)
         if inputs.shape[axis] != len(self.running_mean):
             raise ShapeError(
                 f"{self.name}: axis {axis} must have size {len(self.running_mean)}, got shape {tuple(inputs.shape)}"
             )
-        x = inputs.movedim(axis, 1)
+        x = widened(inputs).movedim(axis, 1)
+        mean, variance = widened(self.running_mean), widened(self.running_var)
         if self.training and self.trainable:
+            mean, variance = _moments(x) if mask is None else _masked_moments(widened(inputs), axis, mask)
             with torch.no_grad():
-                axes = [other for other in range(x.ndim) if other != 1]
-                variance, mean = torch.var_mean(x.to(self.running_mean.dtype), axes, correction=0)
-                self.running_mean.lerp_(mean, 1 - self.momentum)
-                self.running_var.lerp_(variance, 1 - self.momentum)
+                self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - self.momentum)
+                self.running_var.lerp_(variance.to(self.running_var.dtype), 1 - self.momentum)
                 self.num_batches_tracked.add_(1)
-            x = F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.epsilon)
+        if self.training and self.trainable and mask is None:
+            x = F.batch_norm(x, None, None, *self.scale_and_shift, training=True, eps=self.epsilon)
+        elif mean.requires_grad:
+            x = _normalized(x, mean, variance, *self.scale_and_shift, self.epsilon)
         else:
-            x = F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.epsilon)
-        return x.movedim(1, axis)
+            x = F.batch_norm(x, mean, variance, *self.scale_and_shift, eps=self.epsilon)
+        return x.movedim(1, axis).to(inputs.dtype)
+
+
+@torch.no_grad()
+def _moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each channel, axis 1."""
+    variance, mean = torch.var_mean(x, [axis for axis in range(x.ndim) if axis != 1], correction=0)
+    return mean, variance
+
+
+def _masked_moments(inputs: torch.Tensor, axis: int, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and biased variance of each channel over the entries whose mask is True."""
+    kept = mask.reshape(*mask.shape, *(1,) * (inputs.ndim - mask.ndim)).to(inputs.dtype).expand(inputs.shape)
+    others = [other for other in range(inputs.ndim) if other != axis]
+    count = kept.sum(others, keepdim=True).clamp(min=1)
+    mean = (inputs * kept).sum(others, keepdim=True) / count
+    variance = ((inputs - mean).square() * kept).sum(others, keepdim=True) / count
+    return mean.flatten(), variance.flatten()
+
+
+def _normalized(
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    variance: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    epsilon: float,
+) -> torch.Tensor:
+    """`F.batch_norm` with statistics that take a gradient."""
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    x = (x - mean.reshape(shape)) * torch.rsqrt(variance + epsilon).reshape(shape)
+    x = x if weight is None else x * weight.reshape(shape)
+    return x if bias is None else x + bias.reshape(shape)
 
 
 @built_in("layer", module="keras.layers")
@@ -158,10 +202,13 @@ class LayerNormalization(_Normalization):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        regularizers = (beta_regularizer, gamma_regularizer)
-        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, *regularizers, **kwargs)
+        beta = (beta_initializer, beta_regularizer, beta_constraint)
+        gamma = (gamma_initializer, gamma_regularizer, gamma_constraint)
+        super().__init__(epsilon, center, scale, beta, gamma, **kwargs)
         self.axis = axis
 
     def build(self, input_shape: Any) -> None:
@@ -175,8 +222,9 @@ class LayerNormalization(_Normalization):
                 f"{self.name}: axes {axes} must have sizes {self.normalized_shape}, got shape {tuple(inputs.shape)}"
             )
         last = tuple(range(-len(axes), 0))
-        x = F.layer_norm(inputs.movedim(axes, last), self.normalized_shape, self.weight, self.bias, self.epsilon)
-        return x.movedim(last, axes)
+        x = widened(inputs).movedim(axes, last)
+        x = F.layer_norm(x, self.normalized_shape, *self.scale_and_shift, self.epsilon)
+        return x.movedim(last, axes).to(inputs.dtype)
 
     def _axes(self, shape: Sequence[int]) -> tuple[int, ...]:
         given = (self.axis,) if isinstance(self.axis, int) else tuple(self.axis)
@@ -210,10 +258,13 @@ class GroupNormalization(_Normalization):
         gamma_initializer: Any = "ones",
         beta_regularizer: Any = None,
         gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
         **kwargs: Any,
     ) -> None:
-        regularizers = (beta_regularizer, gamma_regularizer)
-        super().__init__(epsilon, center, scale, beta_initializer, gamma_initializer, *regularizers, **kwargs)
+        beta = (beta_initializer, beta_regularizer, beta_constraint)
+        gamma = (gamma_initializer, gamma_regularizer, gamma_constraint)
+        super().__init__(epsilon, center, scale, beta, gamma, **kwargs)
         self.groups = -1 if groups == -1 else integer("groups", groups, self.name)
         self.axis = axis
 
@@ -230,5 +281,5 @@ class GroupNormalization(_Normalization):
         if inputs.shape[axis] != self.channels:
             raise ShapeError(f"{self.name}: axis {axis} must have size {self.channels}, got {tuple(inputs.shape)}")
         groups = self.channels if self.groups == -1 else self.groups
-        x = F.group_norm(inputs.movedim(axis, 1), groups, self.weight, self.bias, self.epsilon)
-        return x.movedim(1, axis)
+        x = F.group_norm(widened(inputs).movedim(axis, 1), groups, *self.scale_and_shift, self.epsilon)
+        return x.movedim(1, axis).to(inputs.dtype)

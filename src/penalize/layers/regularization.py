@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 
-from penalize.arguments import integer, number
+from penalize.arguments import number
 from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.layer import Layer
+from penalize.layers.seeded import Seeded
 from penalize.layers.spatial import as_data_format
 from penalize.registry import built_in
 from penalize.regularizers import L1L2
@@ -24,29 +25,8 @@ __all__ = [
 ]
 
 
-class _Random(Layer):
-    """What draws random numbers: from torch's generator, or, with a seed, from one of the layer's own."""
-
-    def __init__(self, seed: int | None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.seed = None if seed is None else integer("seed", seed, self.name, least=0)
-        self._generators: dict[torch.device, torch.Generator] = {}
-
-    def generator(self, device: torch.device) -> torch.Generator | None:
-        """The generator to draw from; None for torch's own."""
-        if self.seed is None:
-            return None
-        if device not in self._generators:
-            self._generators[device] = torch.Generator(device).manual_seed(self.seed)
-        return self._generators[device]
-
-    def __getstate__(self) -> dict[str, Any]:
-        # A generator cannot be copied; a copy begins at the seed again.
-        return {**self.__dict__, "_generators": {}}
-
-
 @built_in("layer", module="keras.layers")
-class Dropout(_Random):
+class Dropout(Seeded):
     """In training, sets a random share `rate` of the inputs to 0 and divides the rest by `1 - rate`.
 
     Random numbers come from torch's generator, or, with `seed`, from one of the layer's own. `noise_shape` gives the
@@ -59,6 +39,8 @@ class Dropout(_Random):
     tensor([1., 1., 1.])
     """
 
+    supports_masking = True
+
     def __init__(
         self, rate: float, noise_shape: tuple[int | None, ...] | None = None, seed: int | None = None, **kwargs: Any
     ) -> None:
@@ -69,13 +51,10 @@ class Dropout(_Random):
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         if not self.training or self.rate == 0:
             return inputs
-        if self.rate == 1:
-            return torch.zeros_like(inputs)
         shape = self.mask_shape(inputs)
         if self.seed is None and shape == list(inputs.shape):
             return F.dropout(inputs, self.rate)
-        keep = torch.rand(shape, device=inputs.device, generator=self.generator(inputs.device)) >= self.rate
-        return inputs * keep / (1 - self.rate)
+        return inputs * self.dropout_mask(shape, self.rate, inputs)
 
     def mask_shape(self, inputs: torch.Tensor) -> list[int]:
         """The shape of the random mask for these inputs."""
@@ -139,7 +118,7 @@ class SpatialDropout3D(SpatialDropout2D):
 
 
 @built_in("layer", module="keras.layers")
-class GaussianNoise(_Random):
+class GaussianNoise(Seeded):
     """In training, adds numbers drawn from a normal distribution of mean 0 and deviation `stddev`.
 
     Raises ArgumentError for a stddev outside 0 <= stddev <= 1. Source: Keras 3.15.1.
@@ -147,6 +126,8 @@ class GaussianNoise(_Random):
     >>> GaussianNoise(0.1).eval()(torch.ones(2))
     tensor([1., 1.])
     """
+
+    supports_masking = True
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(seed, **kwargs)
@@ -173,6 +154,8 @@ class ActivityRegularization(Layer):
     >>> layer.losses
     [tensor(1.5000)]
     """
+
+    supports_masking = True
 
     def __init__(self, l1: Any = 0.0, l2: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)

@@ -128,6 +128,8 @@ class Rescaling(Layer):
     tensor([1.])
     """
 
+    supports_masking = True
+
     def __init__(self, scale: Any, offset: Any = 0.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale = scale

@@ -63,6 +63,11 @@ class Model(Layer):
     ['loss', 'penalty']
     """
 
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """None: the layers inside have put their masks on the output."""
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._loss: losses.Loss | None = None

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from penalize.errors import TargetError
-from penalize.regularizers.penalty import activity_penalty
+from penalize.regularizers.penalty import activity_penalty, refuse_nan
+
+if TYPE_CHECKING:
+    from penalize.placement.targets import Declaration
 
 __all__ = ["Record", "enter_call", "exit_call", "output_tensors", "record_activity", "record_value"]
 
@@ -74,7 +77,7 @@ def record_value(record: Record, value: torch.Tensor) -> None:
     record.entries.append((position, value))
 
 
-def record_activity(record: Record, regularizer: Any, output: Any, target: str) -> None:
+def record_activity(record: Record, declaration: Declaration, output: Any, target: str) -> None:
     """Record the penalty of every tensor of an output, one entry each."""
     if torch.compiler.is_exporting():
         return
@@ -82,7 +85,19 @@ def record_activity(record: Record, regularizer: Any, output: Any, target: str) 
     if not tensors:
         raise TargetError(f"{target}: an activity regularizer needs a tensor as output, got {type(output).__name__}")
     for tensor in tensors:
-        record_value(record, activity_penalty(regularizer, tensor, target))
+        value = activity_penalty(declaration.regularizer, tensor, target)
+        # First whether a graph is being made: it must not depend on what was checked.
+        if not torch.compiler.is_compiling() and not declaration.checked and not value.is_meta:
+            _check_once(declaration, value, tensor, target)
+        record_value(record, value)
+
+
+def _check_once(declaration: Declaration, value: torch.Tensor, tensor: torch.Tensor, target: str) -> None:
+    try:
+        refuse_nan(declaration.regularizer, value, tensor, target)
+    except RuntimeError:
+        return  # inside `torch.func.vmap`, where a tensor is not one value: the next plain call looks at it
+    declaration.checked = True
 
 
 def output_tensors(output: Any) -> list[torch.Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from torch import nn
 
@@ -20,7 +21,8 @@ class Declarations:
     `record` holds the penalties of its output, `added` what it added by itself (`add_loss`).
 
     A module that declares keeps one under the attribute `_penalize_declarations`. `built` is False while the weights
-    that it declares do not exist yet.
+    that it declares do not exist yet. While `collected` is a list, outputs are put there instead of being penalized: by
+    a layer around it that calls it once a timestep and pays for all steps once.
     """
 
     def __init__(self) -> None:
@@ -29,6 +31,7 @@ class Declarations:
         self.activity = Declaration()
         self.record = Record()
         self.added = Record()
+        self.collected: list[Any] | None = None
 
 
 def declarations_of(module: nn.Module) -> Declarations | None:

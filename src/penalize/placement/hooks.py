@@ -40,7 +40,7 @@ class _RecordActivity:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.target.regularizer is not None:
-            record_activity(self.target.record, self.target.regularizer, output, self.target.name or "the model")
+            record_activity(self.target.record, self.target.declaration, output, self.target.name or "the model")
 
 
 def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[RemovableHandle]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
@@ -16,7 +15,6 @@ from penalize.placement.calls import Record
 from penalize.placement.declared import declarations_of
 from penalize.placement.targets import SAME_LAYOUT, ActivityTarget, Declaration, WeightDeclaration, WeightTarget
 from penalize.regularizers import get
-from penalize.regularizers.penalty import penalty
 
 __all__ = ["Rules", "select_activities", "select_weights"]
 
@@ -159,5 +157,4 @@ def _check_weight(target: WeightTarget) -> None:
         raise TargetError(f"{target.name}: the parameter has no shape yet; call the model once, then attach")
     if not tensor.dtype.is_floating_point:
         raise ArrayError(f"{target.name}: only real floating-point weights can be penalized, got dtype {tensor.dtype}")
-    with torch.no_grad():
-        penalty(target.regularizer, target.in_regularizer_layout(tensor), target.name)
+    target.check(target.regularizer)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.errors import ArgumentError
+from penalize.errors import ArgumentError, naming
 from penalize.placement.calls import Record
 from penalize.regularizers import get
+from penalize.regularizers.penalty import check_penalty
 from penalize.regularizers.strength import strength_attributes
 
 __all__ = ["ActivityTarget", "Declaration", "Layout", "Target", "WeightDeclaration", "WeightTarget"]
@@ -27,11 +28,11 @@ class Layout:
     axes: tuple[int, ...] | None = None
 
     def to_keras(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A view of a tensor of torch's layout in Keras's."""
+        """A tensor of torch's layout in Keras's: a view, where only axes change places."""
         return tensor if self.axes is None else tensor.permute(self.axes)
 
     def to_torch(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A view of a tensor of Keras's layout in torch's."""
+        """A tensor of Keras's layout in torch's."""
         if self.axes is None:
             return tensor
         return tensor.permute([self.axes.index(axis) for axis in range(len(self.axes))])
@@ -53,6 +54,7 @@ class Declaration:
     @regularizer.setter
     def regularizer(self, identifier: Any) -> None:
         self._regularizer = get(identifier)
+        self.checked = False  # whether what it gives for an output was looked at
 
 
 class WeightDeclaration(Declaration):
@@ -79,7 +81,13 @@ class Target:
 
     @regularizer.setter
     def regularizer(self, identifier: Any) -> None:
-        self.declaration.regularizer = identifier
+        with naming(self.name):
+            regularizer = get(identifier)
+        self.check(regularizer)
+        self.declaration.regularizer = regularizer
+
+    def check(self, regularizer: Any) -> None:
+        """Refuse a regularizer that cannot be placed here; an output is only known when the module is called."""
 
     @property
     def strength(self) -> Any:
@@ -110,12 +118,22 @@ class WeightTarget(Target):
 
     def tensor(self) -> torch.Tensor:
         """The tensor that the module holds now, in torch's layout; looked up anew, so that swapped ones are seen."""
-        tensor: torch.Tensor = getattr(self.module, self.declaration.attribute)
+        attribute = self.declaration.attribute
+        # Past `__getattr__`, through which a layer of mixed precision sees its weights cast while it computes.
+        held = self.module._parameters.get(attribute)
+        tensor: torch.Tensor = getattr(self.module, attribute) if held is None else held
         return tensor
 
+    def check(self, regularizer: Any) -> None:
+        check_penalty(regularizer, self.in_regularizer_layout(self.tensor()), self.name)
+
     def in_regularizer_layout(self, tensor: torch.Tensor) -> torch.Tensor:
-        """A view of the parameter, or of its gradient, as the regularizer takes it: Keras's layout in our layers."""
+        """The parameter as the regularizer takes it: Keras's layout in our layers."""
         return self.declaration.layout.to_keras(tensor)
+
+    def in_torch_layout(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor of the regularizer's layout, such as a gradient, in that of the parameter."""
+        return self.declaration.layout.to_torch(tensor)
 
     @property
     def frozen(self) -> bool:

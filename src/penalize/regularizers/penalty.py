@@ -10,7 +10,7 @@ import torch
 from penalize.errors import ArrayError, PenalizeError, PenaltyError, ShapeError
 from penalize.regularizers.arrays import no_terms, widen
 
-__all__ = ["activity_penalty", "penalty"]
+__all__ = ["activity_penalty", "check_penalty", "penalty", "refuse_nan"]
 
 
 def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
@@ -51,6 +51,28 @@ def activity_penalty(regularizer: Any, output: torch.Tensor, target: str) -> tor
     return penalty(regularizer, output, target) / batch
 
 
+def check_penalty(regularizer: Any, x: torch.Tensor, target: str) -> None:
+    """Refuse now what would fail at the first step: a rank that does not fit, no single number, NaN of finite values.
+
+    Tensors without values (on the device "meta") are not looked at.
+    """
+    if regularizer is None or x.is_meta:
+        return
+    with torch.no_grad():
+        refuse_nan(regularizer, penalty(regularizer, x, target), x, target)
+
+
+def refuse_nan(regularizer: Any, value: torch.Tensor, x: torch.Tensor, target: str) -> None:
+    """PenaltyError when a regularizer made NaN of finite values; NaN of NaN is not the regularizer's fault."""
+    if bool(torch.isnan(value.detach())) and bool(torch.isfinite(x.detach()).all()):
+        raise PenaltyError(
+            f"{target}: the regularizer {_name(regularizer)} must return one real number, got NaN for finite values"
+        )
+
+
+def _name(regularizer: Any) -> str:
+    return str(getattr(regularizer, "__name__", type(regularizer).__name__))
+
+
 def _not_one_number(regularizer: Any, target: str, got: str) -> PenalizeError:
-    name = getattr(regularizer, "__name__", type(regularizer).__name__)
-    return PenaltyError(f"{target}: the regularizer {name} must return one real number, got {got}")
+    return PenaltyError(f"{target}: the regularizer {_name(regularizer)} must return one real number, got {got}")
