@@ -49,6 +49,12 @@ TABLE = [
     Row(L1L2(), lambda x: 0.0, ANY_SHAPE),
     Row(OrthogonalRegularizer(0.1), lambda x: 0.1 * mean_absolute_cosine(x), MATRICES),
     Row(OrthogonalRegularizer(0.7, "columns"), lambda x: 0.7 * mean_absolute_cosine(x.T), MATRICES),
+    Row(
+        OrthogonalRegularizer(0.2, "columns", flatten=True),
+        lambda x: 0.2 * mean_absolute_cosine(x.reshape(-1, x.shape[-1]).T),
+        (*MATRICES, (3, 2, 2, 4), (3, 3, 2)),
+    ),
+    Row(OrthogonalRegularizer(0.2, flatten=True), lambda x: 0.2 * mean_absolute_cosine(x.reshape(-1, 2)), ((2, 3, 2),)),
 ]
 
 CASES = [(row, shape) for row in TABLE for shape in row.shapes]

@@ -384,7 +384,7 @@ def test_dropout_drops_scales_and_repeats_with_a_seed():
         (lambda: penalize.Input(), ArgumentError, "give either shape or batch_shape"),
         (lambda: penalize.Input(784), ArgumentError, "shape must be a tuple such as"),
         (lambda: penalize.Input((0,)), ArgumentError, "shape must be an integer >= 1, got 0"),
-        (lambda: penalize.Input((3,))(torch.ones(2, 4)), ShapeError, r"expected inputs of shape \(None, 3\), got \(2, 4\)"),
+        (lambda: layers.InputLayer((3,))(torch.ones(2, 4)), ShapeError, r"expected inputs of shape \(None, 3\), got \(2, 4\)"),
     ],
 )  # fmt: skip
 def test_bad_arguments_name_the_layer_and_the_argument(make, error, message):

@@ -1,13 +1,18 @@
 """Layers under Keras's names with Keras's keywords; each is an `nn.Module` that declares what it penalizes."""
 
 from penalize.layers.activation import ELU, Activation, LeakyReLU, PReLU, ReLU, Softmax
+from penalize.layers.attention import MultiHeadAttention
 from penalize.layers.bidirectional import Bidirectional
+from penalize.layers.concatenation import Concatenate, Dot
 from penalize.layers.convolution import Conv1D, Conv2D, Conv3D
+from penalize.layers.convolution_lstm import ConvLSTM1D, ConvLSTM2D, ConvLSTM3D
+from penalize.layers.convolution_transpose import Conv1DTranspose, Conv2DTranspose, Conv3DTranspose
 from penalize.layers.dense import Dense
 from penalize.layers.depthwise import DepthwiseConv1D, DepthwiseConv2D, SeparableConv1D, SeparableConv2D
 from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.einsum_dense import EinsumDense
 from penalize.layers.embedding import Embedding
+from penalize.layers.functions import Identity, Lambda
 from penalize.layers.global_pooling import (
     GlobalAveragePooling1D,
     GlobalAveragePooling2D,
@@ -16,11 +21,13 @@ from penalize.layers.global_pooling import (
     GlobalMaxPooling2D,
     GlobalMaxPooling3D,
 )
+from penalize.layers.grouped_attention import GroupQueryAttention
 from penalize.layers.gru import GRU, GRUCell
 from penalize.layers.input import Input, InputLayer
 from penalize.layers.layer import Layer
 from penalize.layers.lstm import LSTM, LSTMCell
 from penalize.layers.masking import Masking
+from penalize.layers.merging import Add, Average, Maximum, Minimum, Multiply, Subtract
 from penalize.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from penalize.layers.pooling import (
     AveragePooling1D,
@@ -52,12 +59,19 @@ from penalize.layers.reshaping import (
     ZeroPadding2D,
     ZeroPadding3D,
 )
+from penalize.layers.reversible_embedding import ReversibleEmbedding
 from penalize.layers.simple_rnn import SimpleRNN, SimpleRNNCell
 from penalize.layers.stacked_cells import StackedRNNCells
 from penalize.layers.time_distributed import TimeDistributed
+from penalize.layers.wrapper import TorchModuleWrapper
 
 AvgPool1D, AvgPool2D, AvgPool3D = AveragePooling1D, AveragePooling2D, AveragePooling3D
 Convolution1D, Convolution2D, Convolution3D = Conv1D, Conv2D, Conv3D
+Convolution1DTranspose, Convolution2DTranspose, Convolution3DTranspose = (
+    Conv1DTranspose,
+    Conv2DTranspose,
+    Conv3DTranspose,
+)
 SeparableConvolution1D, SeparableConvolution2D = SeparableConv1D, SeparableConv2D
 GlobalAvgPool1D, GlobalAvgPool2D, GlobalAvgPool3D = (
     GlobalAveragePooling1D,
@@ -70,6 +84,8 @@ MaxPool1D, MaxPool2D, MaxPool3D = MaxPooling1D, MaxPooling2D, MaxPooling3D
 __all__ = [
     "Activation",
     "ActivityRegularization",
+    "Add",
+    "Average",
     "AveragePooling1D",
     "AveragePooling2D",
     "AveragePooling3D",
@@ -78,16 +94,27 @@ __all__ = [
     "AvgPool3D",
     "BatchNormalization",
     "Bidirectional",
+    "Concatenate",
     "Conv1D",
+    "Conv1DTranspose",
     "Conv2D",
+    "Conv2DTranspose",
     "Conv3D",
+    "Conv3DTranspose",
+    "ConvLSTM1D",
+    "ConvLSTM2D",
+    "ConvLSTM3D",
     "Convolution1D",
+    "Convolution1DTranspose",
     "Convolution2D",
+    "Convolution2DTranspose",
     "Convolution3D",
+    "Convolution3DTranspose",
     "DTypePolicy",
     "Dense",
     "DepthwiseConv1D",
     "DepthwiseConv2D",
+    "Dot",
     "Dropout",
     "ELU",
     "EinsumDense",
@@ -109,10 +136,13 @@ __all__ = [
     "GlobalMaxPooling2D",
     "GlobalMaxPooling3D",
     "GroupNormalization",
+    "GroupQueryAttention",
+    "Identity",
     "Input",
     "InputLayer",
     "LSTM",
     "LSTMCell",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -123,6 +153,10 @@ __all__ = [
     "MaxPooling1D",
     "MaxPooling2D",
     "MaxPooling3D",
+    "Maximum",
+    "Minimum",
+    "MultiHeadAttention",
+    "Multiply",
     "PReLU",
     "Permute",
     "RNN",
@@ -130,6 +164,7 @@ __all__ = [
     "RepeatVector",
     "Rescaling",
     "Reshape",
+    "ReversibleEmbedding",
     "SeparableConv1D",
     "SeparableConv2D",
     "SeparableConvolution1D",
@@ -141,7 +176,9 @@ __all__ = [
     "SpatialDropout2D",
     "SpatialDropout3D",
     "StackedRNNCells",
+    "Subtract",
     "TimeDistributed",
+    "TorchModuleWrapper",
     "UpSampling1D",
     "UpSampling2D",
     "UpSampling3D",

@@ -26,8 +26,8 @@ class Cell(WithKernel, WithRecurrentKernel, Seeded):
     """
 
     gates: ClassVar[int]
-    weight_layout: ClassVar[Layout] = LINEAR_LAYOUT
-    bias_layout: ClassVar[Layout] = Layout()
+    weight_layout: Layout = LINEAR_LAYOUT
+    bias_layout: Layout = Layout()
 
     bias = KerasView("bias")
     bias_initializer = InitializerOf("bias")

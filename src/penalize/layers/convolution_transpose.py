@@ -30,11 +30,11 @@ def transposed_sizes(size: int, window: int, stride: int, padding: str, extra: i
     (9, 1, 0)
     """
     full = (size - 1) * stride + window
+    kept = size * stride if padding == "same" else max(full, size * stride)
     if extra is not None:
         kept = full + extra - (2 * (window // 2) if padding == "same" else 0)
-    else:
-        kept = size * stride if padding == "same" else max(full, size * stride)
-    return kept, max(full - kept, 0) // 2, max(kept - full, 0)
+    # Cropped to nothing, torch raises; Keras gives an empty output.
+    return kept, max(full - kept, 0) // 2 if kept else 0, max(kept - full, 0)
 
 
 class _ConvolutionTranspose(WithKernel, SlidingKernel):
@@ -110,11 +110,10 @@ class Conv1DTranspose(_ConvolutionTranspose):
     has Keras's shape (size, filters, channels); `state_dict` holds `weight` (channels, filters, size) and `bias`, as
     `torch.nn.ConvTranspose1d` does.
 
-    Parameters: `filters`; `kernel_size`, `strides` 1, `dilation_rate` 1, integers or one for each axis; `padding`,
-    "valid" (new steps (steps - 1) * stride + window, at least steps * stride) or "same" (steps * stride; of an odd
-    number that is cropped, the one more at the end), where window is (kernel_size - 1) * dilation_rate + 1;
-    `output_padding`, None or integers below the strides: new steps (steps - 1) * stride + window + output_padding, for
-    "same" less 2 * (window // 2); the rest as in `Conv1D`.
+    Parameters: `filters`; `kernel_size`, `strides` 1, `dilation_rate` 1, integers or one for each axis; `padding`;
+    `output_padding`, None or integers below the strides; the rest as in `Conv1D`. With w = (kernel_size - 1) *
+    dilation_rate + 1, "valid" gives n = (steps - 1) * stride + w new steps, at least steps * stride, and "same" gives
+    steps * stride. With an output_padding, "valid" gives n + output_padding, and "same" 2 * (w // 2) less.
 
     Raises ArgumentError for bad or contradictory arguments (strides and dilation_rate both above 1, output_padding not
     below strides), ShapeError for inputs of another rank or number of channels. Source: Keras 3.15.1.
@@ -149,3 +148,44 @@ class Conv3DTranspose(_ConvolutionTranspose):
 
     rank = 3
     convolve = staticmethod(F.conv_transpose3d)
+
+    # Keras has data_format and output_padding the other way round here.
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, ...],
+        strides: int | tuple[int, ...] = 1,
+        padding: str = "valid",
+        data_format: str | None = None,
+        output_padding: int | tuple[int, ...] | None = None,
+        dilation_rate: int | tuple[int, ...] = 1,
+        activation: Any = None,
+        use_bias: bool = True,
+        kernel_initializer: Any = "glorot_uniform",
+        bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        activity_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(
+            filters,
+            kernel_size,
+            strides,
+            padding,
+            output_padding,
+            data_format,
+            dilation_rate,
+            activation,
+            use_bias,
+            kernel_initializer,
+            bias_initializer,
+            kernel_regularizer,
+            bias_regularizer,
+            activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
+            **kwargs,
+        )

@@ -10,6 +10,7 @@ import torch
 from penalize.arguments import integer
 from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.layer import Layer
+from penalize.layers.symbolic import SymbolicTensor, symbolic_input
 from penalize.registry import built_in
 
 __all__ = ["Input", "InputLayer"]
@@ -61,10 +62,13 @@ def Input(  # noqa: N802  Keras's name
     dtype: Any = None,
     batch_shape: Sequence[int | None] | None = None,
     name: str | None = None,
-) -> InputLayer:
-    """The first element of a `Sequential`: an `InputLayer` of this shape.
+) -> SymbolicTensor:
+    """What a model begins with: a symbolic tensor of an `InputLayer` of this shape.
 
-    >>> Input(shape=(784,)).batch_shape
+    As the first element of a `Sequential`, or to be handed from layer to layer, up to `Model(inputs, outputs)`.
+
+    >>> Input(shape=(784,)).shape
     (None, 784)
     """
-    return InputLayer(shape, batch_size, dtype, batch_shape, name)
+    layer = InputLayer(shape, batch_size, dtype, batch_shape, name)
+    return symbolic_input(layer, layer.batch_shape, layer.dtype)

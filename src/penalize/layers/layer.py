@@ -17,6 +17,7 @@ from penalize.errors import ArgumentError, naming, nearest
 from penalize.layers.dtypes import as_policy
 from penalize.layers.inputs import as_tensors, shapes_of
 from penalize.layers.naming import unique_name
+from penalize.layers.symbolic import apply, find_symbolic, is_symbolic
 from penalize.layers.tracking import as_container
 from penalize.layers.weighted import Weighted
 from penalize.masks import mask_of, masks_of, set_masks
@@ -155,6 +156,15 @@ class Layer(Weighted):
         """What of the output `activity_regularizer` penalizes: all of it, unless a layer returns states beside it."""
         return output
 
+    def input_dtype(self) -> torch.dtype | None:
+        """The dtype that floating inputs are cast to; None leaves them as they are.
+
+        It is that of the layer's own weights, which `.to(dtype)` may have changed, unless the policy is a mixed one.
+        A layer without weights and without a dtype of its own casts nothing.
+        """
+        own = next((p.dtype for p in self.parameters(recurse=False) if p.is_floating_point()), None)
+        return self.compute_dtype if self._policy.mixed or (own is None and self._dtype_given) else own
+
     # What a subclass uses.
 
     def as_activation(self, identifier: Any, argument: str = "activation") -> Callable[[torch.Tensor], torch.Tensor]:
@@ -173,7 +183,9 @@ class Layer(Weighted):
             if isinstance(value, list | tuple):
                 self.add_loss(value)
             elif isinstance(value, torch.Tensor):
-                record_value(self.declarations.added, value if value.ndim == 0 else value.sum())
+                record_value(
+                    self.declarations.added, value if value.ndim == 0 else value.sum(), self.declarations.position
+                )
             else:
                 raise ArgumentError(f"{self.name}: add_loss takes tensors, got {type(value).__name__}: {value!r:.80}")
 
@@ -202,9 +214,13 @@ class Layer(Weighted):
 
     def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
         """`call` between the beginning and the end of a recorded call; builds first where that is still to be done."""
+        if is_symbolic(args, kwargs):
+            return self._call_symbolically(args, kwargs, training)
         if training is not None and training != self.training:
             return self._in_mode(training, args, kwargs)
-        enter_call(self, records_below(self))
+        position = enter_call(self, records_below(self))
+        if position:
+            self.declarations.position = position
         try:
             first = args[0] if args else next(iter(kwargs.values()), None)
             if not self.built:
@@ -243,7 +259,8 @@ class Layer(Weighted):
             return
         if self.mask_activity:
             penalized = [_without_padding(tensor) for tensor in output_tensors(penalized)]
-        record_activity(self.declarations.record, self.declarations.activity, penalized, self.name)
+        declared = self.declarations
+        record_activity(declared.record, declared.activity, penalized, self.name, declared.position)
 
     def _add_masks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Give `call` the masks of its inputs, under the names that it takes them by, unless the caller gave some."""
@@ -265,6 +282,21 @@ class Layer(Weighted):
                 "take padded entries for real ones",
                 stacklevel=2,
             )
+
+    def _call_symbolically(self, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool | None) -> Any:
+        """Symbolic outputs for symbolic inputs; zeros are run through the layer, which records nothing."""
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        try:
+            outputs = apply(self, args, kwargs)
+        finally:
+            for module, mode in modes:
+                module.training = mode
+            for record in records_below(self):
+                record.clear()
+        if training is not None:
+            find_symbolic([outputs])[0].node.kwargs["training"] = training
+        return outputs
 
     def _in_mode(self, training: bool, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         modes = [(module, module.training) for module in self.modules()]
@@ -289,15 +321,10 @@ class Layer(Weighted):
         self.built = True  # also for layers that define no build
 
     def _as_tensors(self, value: Any) -> Any:
-        """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them.
-
-        That is the dtype of its own weights, which `.to(dtype)` may have changed, unless a mixed policy says otherwise.
-        A layer without weights and without a dtype of its own leaves tensors as they are.
-        """
-        own = next((p.dtype for p in self.parameters(recurse=False) if p.is_floating_point()), None)
+        """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them."""
         below = next((p for p in self.parameters() if p.is_floating_point()), None)
         device = None if below is None else below.device
-        dtype = self.compute_dtype if self._policy.mixed or (own is None and self._dtype_given) else own
+        dtype = self.input_dtype()
         array_dtype = dtype or (self.variable_dtype if below is None else below.dtype)
         return as_tensors(value, dtype if self.autocast else None, array_dtype, device)
 

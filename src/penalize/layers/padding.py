@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 
-__all__ = ["pad_same", "same_padding"]
+__all__ = ["output_size", "pad_same", "same_padding"]
 
 
 def same_padding(size: int, window: int, stride: int, dilation: int = 1) -> tuple[int, int]:
@@ -29,3 +29,12 @@ def pad_same(
         # torch wants the last axis first.
         amounts = [*same_padding(size, window, stride, dilation), *amounts]
     return F.pad(x, amounts, value=value) if any(amounts) else x
+
+
+def output_size(size: int, window: int, padding: str, stride: int, dilation: int = 1) -> int:
+    """The number of outputs along an axis, for "same" or "valid" padding.
+
+    >>> output_size(5, 3, "same", 2), output_size(5, 3, "valid", 2)
+    (3, 2)
+    """
+    return -(-size // stride) if padding == "same" else (size - (window - 1) * dilation - 1) // stride + 1

@@ -10,7 +10,7 @@ from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.cells import Cell, States
 from penalize.layers.layer import Layer
 from penalize.layers.stacked_cells import StackedRNNCells
-from penalize.placement import record_activity
+from penalize.placement import next_position, record_activity
 from penalize.registry import built_in
 
 __all__ = ["RNN", "CellLayer", "OfCell"]
@@ -109,11 +109,14 @@ class RNN(Layer):
             for cell in penalized:
                 steps = cell.declarations.collected
                 cell.declarations.collected = None
-                self._pay_for(cell, [step[0] for step in steps or ()])
+                self.pay_for(cell, [step[0] for step in steps or ()])
         finally:
             for cell in penalized:
                 cell.declarations.collected = None
         return outputs, states
+
+    def input_dtype(self) -> torch.dtype | None:
+        return super().input_dtype() if self._dtype_given else self._cells[0].input_dtype()
 
     def penalized_output(self, output: Any) -> Any:
         return output[0] if self.return_state else output
@@ -121,6 +124,10 @@ class RNN(Layer):
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
         mask = previous_mask if self.return_sequences else None
         return [mask] if self.return_state else mask
+
+    def zero_states(self, sequences: torch.Tensor) -> list[Any]:
+        """The states that these sequences begin with when none are given."""
+        return self.get_initial_state(sequences.shape[0])
 
     def get_initial_state(self, batch_size: int) -> list[Any]:
         """The states that a sequence begins with when none are given: zeros."""
@@ -152,7 +159,7 @@ class RNN(Layer):
                 )
             given = self.states
         if given is None:
-            given = self.get_initial_state(sequences.shape[0])
+            given = self.zero_states(sequences)
         states = _as_list(given)
         count = len(_as_list(self.cell.state_size))
         if len(states) != count:
@@ -176,10 +183,11 @@ class RNN(Layer):
             outputs.append(output)
         return torch.stack(outputs, 1), states
 
-    def _pay_for(self, cell: Layer, steps: list[torch.Tensor]) -> None:
+    def pay_for(self, cell: Layer, steps: list[torch.Tensor]) -> None:
         """One entry for a cell's activity: all its outputs, or the last, as this layer returns them."""
         paid = torch.stack(steps, 1) if self.return_sequences else steps[-1]
-        record_activity(cell.declarations.record, cell.declarations.activity, paid, cell.name)
+        declared = cell.declarations
+        record_activity(declared.record, declared.activity, paid, cell.name, next_position())
 
 
 class OfCell:
@@ -236,7 +244,7 @@ class CellLayer(RNN):
             return super().run(sequences, states, mask)
         outputs, states = cell.in_compute_dtype(cell.sequence, sequences, states)
         if cell.activity_regularizer is not None:
-            self._pay_for(cell, list(outputs.unbind(1)))
+            self.pay_for(cell, list(outputs.unbind(1)))
         return outputs, states
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import torch
 
 from penalize.losses.arrays import as_dtype, float_pair, loose_pair
-from penalize.losses.reduction import check_reduction, reduce
+from penalize.losses.reduction import check_reduction, kept_values, reduce
 
 __all__ = ["FunctionLoss", "Loss"]
 
@@ -54,9 +54,16 @@ class Loss:
         return None
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> torch.Tensor:
-        """The loss, reduced; `sample_weight` is one weight a sample, or a sample and timestep, ..."""
+        """The loss, reduced; `sample_weight` is one weight a sample, or a sample and timestep, ...
+
+        Timesteps that the mask of `y_pred` marks as padding do not count.
+        """
         target, predicted = self.inputs(y_true, y_pred)
-        return reduce(self.call(target, predicted), self.reduction, sample_weight, self.mask(target))
+        values, mask = self.call(target, predicted), self.mask(target)
+        carried = kept_values(y_pred, values)
+        if carried is not None:
+            mask = carried if mask is None else mask & carried
+        return reduce(values, self.reduction, sample_weight, mask)
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments by name."""

@@ -8,8 +8,9 @@ import torch
 
 from penalize.errors import ArgumentError, ShapeError
 from penalize.losses.arrays import to_tensor, wide_dtype
+from penalize.masks import mask_of
 
-__all__ = ["check_reduction", "fit_weight", "reduce"]
+__all__ = ["check_reduction", "fit_weight", "kept_values", "reduce"]
 
 REDUCTIONS = ("sum_over_batch_size", "mean", "sum", "mean_with_sample_weight", "none")
 
@@ -59,6 +60,15 @@ def reduce(
         total = weight.sum()
         return torch.where(total == 0, 0.0, values.sum() / torch.where(total == 0, 1.0, total))
     return values.sum() / count
+
+
+def kept_values(y_pred: Any, values: torch.Tensor) -> torch.Tensor | None:
+    """The mask that predictions carry, with as many axes as the values; None without one."""
+    mask = mask_of(y_pred)
+    if mask is None or mask.ndim > values.ndim or mask.shape != values.shape[: mask.ndim]:
+        return None
+    kept: torch.Tensor = mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim)).to(values.device)
+    return kept.expand(values.shape)
 
 
 def fit_weight(sample_weight: Any, values: torch.Tensor) -> torch.Tensor:

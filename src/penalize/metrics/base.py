@@ -11,7 +11,7 @@ import torch
 
 from penalize.errors import ArgumentError, MissingExtraError
 from penalize.losses.arrays import loose_pair
-from penalize.losses.reduction import fit_weight
+from penalize.losses.reduction import fit_weight, kept_values
 
 __all__ = ["MeanMetric", "MeanMetricWrapper", "Metric", "library"]
 
@@ -98,6 +98,9 @@ class MeanMetric(Metric):
         weight = torch.ones_like(values)
         if sample_weight is not None:
             weight = fit_weight(sample_weight, values).expand(values.shape)
+        kept = kept_values(y_pred, values)
+        if kept is not None:
+            weight = weight * kept
         self.to(values.device)
         self.parts[0].update((values * weight).sum())
         self.parts[1].update(weight.sum())

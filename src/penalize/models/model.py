@@ -36,18 +36,20 @@ from penalize.models.data import (
     split,
     validation,
 )
+from penalize.models.functional import Functional
 from penalize.models.history import History
 
 __all__ = ["Model"]
 
 
-class Model(Layer):
+class Model(Functional):
     """A layer made of layers, with Keras's way to train: `compile`, `fit`, `evaluate`, `predict`, `summary`.
 
-    Subclass it and define `call`, or use `Sequential`. The penalties of all layers inside are part of the loss that is
-    trained on and reported; penalties of `penalize.attach` on the model stand in their place, as they contain what the
-    layers declare. It is an `nn.Module`, so it also trains in a loop of your own:
-    `loss = criterion(model(x), y) + sum(model.losses)`. Source: Keras 3.15.1, `keras.Model`.
+    Subclass it and define `call`; use `Sequential`; or give `inputs`, made with `Input`, and `outputs`, made by calling
+    layers with them (each may be a list or dict): `Model(inputs, outputs)`. The penalties of all layers inside are part
+    of the loss that is trained on and reported; penalties of `penalize.attach` on the model stand in their place, as
+    they contain what the layers declare. It is an `nn.Module`, so it also trains in a loop of your own: `loss =
+    criterion(model(x), y) + sum(model.losses)`. Source: Keras 3.15.1, `keras.Model`.
 
     >>> import numpy as np, penalize
     >>> class Net(penalize.Model):
@@ -63,13 +65,8 @@ class Model(Layer):
     ['loss', 'penalty']
     """
 
-    supports_masking = True
-
-    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
-        """None: the layers inside have put their masks on the output."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+    def __init__(self, inputs: Any = None, outputs: Any = None, **kwargs: Any) -> None:
+        super().__init__(inputs, outputs, **kwargs)
         self._loss: losses.Loss | None = None
         self._make_metrics: Callable[[], list[Any]] | None = None
         self._optimizer_spec: Any = None

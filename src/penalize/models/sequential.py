@@ -10,6 +10,7 @@ from torch import nn
 
 from penalize.errors import ArgumentError, PenalizeError
 from penalize.layers import InputLayer, Layer
+from penalize.layers.symbolic import SymbolicTensor
 from penalize.models.model import Model
 from penalize.placement import records_below
 from penalize.registry import built_in
@@ -36,7 +37,7 @@ class Sequential(Model):
     ['0.weight', '0.bias', '1.weight', '1.bias']
     """
 
-    def __init__(self, layers: Iterable[nn.Module] | None = None, **kwargs: Any) -> None:
+    def __init__(self, layers: Iterable[nn.Module | SymbolicTensor] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.input_layer: InputLayer | None = None
         self._known_shape: tuple[int, ...] | None = None
@@ -45,8 +46,10 @@ class Sequential(Model):
         for layer in layers or ():
             self.add(layer)
 
-    def add(self, layer: nn.Module) -> None:
+    def add(self, layer: nn.Module | SymbolicTensor) -> None:
         """Append a layer; it is built at once where the shape of its input is known."""
+        if isinstance(layer, SymbolicTensor) and isinstance(layer.node.function, InputLayer):
+            layer = layer.node.function
         if not isinstance(layer, nn.Module):
             raise ArgumentError(
                 f"{self.name}: a layer must be a Layer or another nn.Module, got {type(layer).__name__}"

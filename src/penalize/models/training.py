@@ -12,6 +12,7 @@ from penalize.binding import attached
 from penalize.errors import ArgumentError, DataError
 from penalize.layers import Layer
 from penalize.losses import Loss
+from penalize.masks import mask_of, set_masks
 from penalize.metrics import Metric
 from penalize.models.data import unpack
 from penalize.models.history import History
@@ -81,6 +82,9 @@ class TrainingModule(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         self._place_metrics()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.model.apply_constraints()
 
     def on_train_epoch_start(self) -> None:
         self.stages["train"].reset()
@@ -168,9 +172,11 @@ class _Stage:
         self.loss.update(total, size)
         if penalty is not None:
             self.penalty.update(penalty, size)
+        detached = output.detach()
+        set_masks(detached, mask_of(output))
         with torch.no_grad():
             for metric in self.metrics:
-                metric.update(y, output.detach())
+                metric.update(y, detached)
 
     def logs(self) -> dict[str, float]:
         logs = {"loss": self.loss.compute()}

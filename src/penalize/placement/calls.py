@@ -14,11 +14,13 @@ from penalize.regularizers.penalty import activity_penalty, refuse_nan
 if TYPE_CHECKING:
     from penalize.placement.targets import Declaration
 
-__all__ = ["Record", "enter_call", "exit_call", "output_tensors", "record_activity", "record_value"]
+__all__ = ["Record", "enter_call", "exit_call", "next_position", "output_tensors", "record_activity", "record_value"]
 
 
 class Record:
     """The penalties that one target gave in the last outermost call: pairs of a position in that call and a scalar.
+
+    Positions are those of `enter_call`: calls are counted as they begin, so that a layer stands before those inside.
 
     Copies and pickles are empty: penalties belong to the call that made them.
     """
@@ -36,30 +38,33 @@ class Record:
 
 
 class _CurrentCall:
-    """The outermost module whose call is under way, and how many penalties it has recorded."""
+    """The outermost module whose call is under way, and how many positions were given out since it began."""
 
     def __init__(self) -> None:
         self.outermost: nn.Module | None = None
-        self.recorded = 0
+        self.positions = 0
 
 
 _current = _CurrentCall()
 
 
-def enter_call(module: nn.Module, records: Iterable[Record]) -> None:
-    """Begin a call. When it is the outermost one, `records`, those of the module and all below it, are cleared.
+def enter_call(module: nn.Module, records: Iterable[Record]) -> int:
+    """Begin a call, and give its position. When it is the outermost one, `records`, those of the module and all below
+    it, are cleared.
 
-    Under `torch.export` nothing is cleared or recorded, so that the exported graph holds no trace of penalties.
+    Under `torch.export` nothing is cleared or recorded, so that the exported graph holds no trace of penalties, and the
+    position is 0.
     """
     if torch.compiler.is_exporting():
-        return
+        return 0
     # A call that ended without `exit_call` (an error in a compiled graph) leaves its module here; calling the same
     # module again begins anew.
     if _current.outermost is None or _current.outermost is module:
         _current.outermost = module
-        _current.recorded = 0
+        _current.positions = 0
         for record in records:
             record.clear()
+    return next_position()
 
 
 def exit_call(module: nn.Module) -> None:
@@ -68,17 +73,22 @@ def exit_call(module: nn.Module) -> None:
         _current.outermost = None
 
 
-def record_value(record: Record, value: torch.Tensor) -> None:
-    """Append a scalar to a record, at the next position of the current call."""
+def next_position() -> int:
+    """The next position in the outermost call that is under way; 0 under `torch.export`."""
     if torch.compiler.is_exporting():
-        return
-    position = _current.recorded
-    _current.recorded = position + 1
-    record.entries.append((position, value))
+        return 0
+    _current.positions += 1
+    return _current.positions
 
 
-def record_activity(record: Record, declaration: Declaration, output: Any, target: str) -> None:
-    """Record the penalty of every tensor of an output, one entry each."""
+def record_value(record: Record, value: torch.Tensor, position: int) -> None:
+    """Append a scalar to a record, at a position in the outermost call."""
+    if not torch.compiler.is_exporting():
+        record.entries.append((position, value))
+
+
+def record_activity(record: Record, declaration: Declaration, output: Any, target: str, position: int) -> None:
+    """Record the penalty of every tensor of an output, one entry each, at a position in the outermost call."""
     if torch.compiler.is_exporting():
         return
     tensors = output_tensors(output)
@@ -89,7 +99,7 @@ def record_activity(record: Record, declaration: Declaration, output: Any, targe
         # First whether a graph is being made: it must not depend on what was checked.
         if not torch.compiler.is_compiling() and not declaration.checked and not value.is_meta:
             _check_once(declaration, value, tensor, target)
-        record_value(record, value)
+        record_value(record, value, position)
 
 
 def _check_once(declaration: Declaration, value: torch.Tensor, tensor: torch.Tensor, target: str) -> None:

@@ -22,7 +22,8 @@ class Declarations:
 
     A module that declares keeps one under the attribute `_penalize_declarations`. `built` is False while the weights
     that it declares do not exist yet. While `collected` is a list, outputs are put there instead of being penalized: by
-    a layer around it that calls it once a timestep and pays for all steps once.
+    a layer around it that calls it once a timestep and pays for all steps once. `position` is that of its last call in
+    the outermost one.
     """
 
     def __init__(self) -> None:
@@ -32,6 +33,7 @@ class Declarations:
         self.record = Record()
         self.added = Record()
         self.collected: list[Any] | None = None
+        self.position = 0
 
 
 def declarations_of(module: nn.Module) -> Declarations | None:

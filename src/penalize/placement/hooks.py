@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from penalize.placement.calls import Record, enter_call, exit_call, record_activity
+from penalize.placement.calls import Record, enter_call, exit_call, next_position, record_activity
 from penalize.placement.declared import declarations_of, records_below
 from penalize.placement.targets import ActivityTarget
 
@@ -40,7 +40,9 @@ class _RecordActivity:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         if self.target.regularizer is not None:
-            record_activity(self.target.record, self.target.declaration, output, self.target.name or "the model")
+            record_activity(
+                self.target.record, self.target.declaration, output, self.target.name or "the model", next_position()
+            )
 
 
 def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[RemovableHandle]:

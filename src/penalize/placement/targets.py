@@ -158,4 +158,4 @@ class ActivityTarget(Target):
     @property
     def entries(self) -> list[tuple[int, torch.Tensor]]:
         """All that is recorded: pairs of a position in the call and a scalar."""
-        return [*self.record.entries, *(self.added.entries if self.added is not None else ())]
+        return [*(self.added.entries if self.added is not None else ()), *self.record.entries]

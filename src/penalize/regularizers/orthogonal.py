@@ -25,10 +25,13 @@ class OrthogonalRegularizer(Regularizer):
     Takes a matrix (rank 2) of Keras's layout, so that the columns of a Dense kernel are its units (also NumPy and JAX
     arrays); returns a scalar, float32 for half precision. No closed-form gradient and no proximal step.
 
-    Parameters: `factor`, the strength, default 0.01 (also for `None`); `mode`, "rows" (default) or "columns".
+    Parameters: `factor`, the strength, default 0.01 (also for `None`); `mode`, "rows" (default) or "columns";
+    `flatten`, True to take weights of higher rank, too, as the matrix (everything, last axis): for a convolution
+    kernel, "columns" are then its filters. Keras has no `flatten`; the config names it only where it is True.
 
-    Raises `StrengthError` for a bad factor, `ArgumentError` for another mode, `ShapeError` for a rank other than 2,
-    `ArrayError` for values that are not real floating-point numbers. Source: Keras 3.15.1.
+    Raises `StrengthError` for a bad factor, `ArgumentError` for another mode or a `flatten` that is no bool,
+    `ShapeError` for a rank other than 2 (with `flatten`, below 2), `ArrayError` for values that are not real
+    floating-point numbers. Source: Keras 3.15.1.
 
     >>> import torch
     >>> OrthogonalRegularizer(1.0)(torch.eye(3))
@@ -39,19 +42,24 @@ class OrthogonalRegularizer(Regularizer):
 
     factor = StrengthAttribute(default=0.01)
 
-    def __init__(self, factor: Any = 0.01, mode: str = "rows") -> None:
+    def __init__(self, factor: Any = 0.01, mode: str = "rows", flatten: bool = False) -> None:
         self.factor = factor
         if mode not in MODES:
             raise ArgumentError(f'mode must be "rows" or "columns", got {mode!r}')
+        if not isinstance(flatten, bool):
+            raise ArgumentError(f"flatten must be True or False, got {flatten!r:.80}")
         self.mode = mode
+        self.flatten = flatten
 
     def __call__(self, x: Any) -> Any:
         xp = namespace(x)
-        if x.ndim != 2:
+        if x.ndim < 2 or (x.ndim > 2 and not self.flatten):
+            hint = "; flatten=True takes it as the matrix (everything, last axis)" if x.ndim > 2 else ""
             raise ShapeError(
-                f"OrthogonalRegularizer takes a matrix (rank 2), got rank {x.ndim}, shape {tuple(x.shape)}"
+                f"OrthogonalRegularizer takes a matrix (rank 2), got rank {x.ndim}, shape {tuple(x.shape)}{hint}"
             )
         wide = widen(x, "OrthogonalRegularizer")
+        wide = wide if x.ndim == 2 else xp.reshape(wide, (-1, x.shape[-1]))
         vectors = wide if self.mode == "rows" else wide.T
         count, length = vectors.shape
         if count < 2 or length == 0 or is_zero(self.factor):
@@ -75,4 +83,5 @@ class OrthogonalRegularizer(Regularizer):
         return scaled / xp.sqrt(xp.where(largest == 0, xp.ones_like(squares), squares))
 
     def get_config(self) -> dict[str, Any]:
-        return {"factor": strength_number(self.factor), "mode": self.mode}
+        config = {"factor": strength_number(self.factor), "mode": self.mode}
+        return {**config, "flatten": True} if self.flatten else config

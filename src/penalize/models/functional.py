@@ -1,0 +1,83 @@
+"""`Functional`: what a model is made of that is given by its inputs and outputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from penalize.errors import ArgumentError
+from penalize.layers import Layer
+from penalize.layers.symbolic import SymbolicTensor, find_symbolic
+from penalize.models.graph import Graph
+
+__all__ = ["Functional"]
+
+
+class Functional(Layer):
+    """A layer that runs the graph from symbolic `inputs` to `outputs`, where these are given.
+
+    Raises ArgumentError for inputs that are not made with `Input`, outputs that do not come from them, and two layers
+    of one name.
+    """
+
+    supports_masking = True
+
+    def compute_mask(self, inputs: Any, previous_mask: Any) -> None:
+        """None: the layers inside have put their masks on the output."""
+
+    def __init__(self, inputs: Any = None, outputs: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self._graph: Graph | None = None
+        if inputs is not None or outputs is not None:
+            self._graph = Graph(inputs, outputs, self.name)
+            self._hold(self._graph.layers)
+            self.built = True
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        if self._graph is None:
+            return super().call(*args, **kwargs)
+        if len(args) != 1 or kwargs:
+            raise ArgumentError(
+                f"{self.name}: call the model with its inputs as one argument, a list or dict for several"
+            )
+        outputs, added = self._graph.run(args[0])
+        for value in added:
+            super().add_loss(value)
+        return outputs
+
+    def add_loss(self, loss: Any) -> None:
+        """Add a scalar tensor (or a nested structure of tensors, each summed) to `losses`, until the next call.
+
+        A symbolic tensor, made of the inputs of a `Model(inputs, outputs)`, is computed and added at every call.
+        Raises ArgumentError for Python numbers and functions, which have no gradient.
+        """
+        if not isinstance(loss, SymbolicTensor):
+            super().add_loss(loss)
+            return
+        if self._graph is None:
+            raise ArgumentError(f"{self.name}: add_loss takes a symbolic tensor only in a Model(inputs, outputs)")
+        self._graph.add(loss)
+        self._hold(self._graph.layers)
+
+    @property
+    def inputs(self) -> list[SymbolicTensor]:
+        """The symbolic inputs of a `Model(inputs, outputs)`."""
+        return find_symbolic([self._require_graph().inputs])
+
+    @property
+    def outputs(self) -> list[SymbolicTensor]:
+        """The symbolic outputs of a `Model(inputs, outputs)`."""
+        return find_symbolic([self._require_graph().outputs])
+
+    def _require_graph(self) -> Graph:
+        if self._graph is None:
+            raise ArgumentError(f"{self.name}: only a Model(inputs, outputs) has symbolic inputs and outputs")
+        return self._graph
+
+    def _hold(self, layers: list[Layer]) -> None:
+        """Make the layers of the graph parts of this one, under their names."""
+        for layer in layers:
+            name = layer.name.replace(".", "_")
+            held = self._modules.get(name)
+            if held is not None and held is not layer:
+                raise ArgumentError(f"{self.name}: two layers are named {layer.name!r}; give one another name")
+            self.add_module(name, layer)
