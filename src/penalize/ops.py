@@ -8,11 +8,13 @@ Source: Keras 3.15.1, `keras.ops`.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
-from typing import Any
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch.overrides import handle_torch_function
 
 from penalize.arguments import as_dtype
 from penalize.errors import ArrayError, ShapeError
@@ -42,6 +44,23 @@ Axis = int | Sequence[int] | None
 _SMALL_INTEGERS = (torch.bool, torch.int8, torch.int16, torch.uint8)
 
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def _overridable(function: Function) -> Function:
+    """Hand a call on to arguments that stand for tensors, as the symbolic ones of a `Model(inputs, outputs)` do."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        standing = [x for x in _leaves(args) if not isinstance(x, torch.Tensor) and hasattr(x, "__torch_function__")]
+        if standing:
+            return handle_torch_function(call, standing, *args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call  # type: ignore[return-value]
+
+
+@_overridable
 def convert_to_tensor(x: Any, dtype: Any = None) -> torch.Tensor:
     """`x` as a tensor, of `dtype` (a name or a torch dtype) if one is given.
 
@@ -54,6 +73,7 @@ def convert_to_tensor(x: Any, dtype: Any = None) -> torch.Tensor:
     return tensor if dtype is None else tensor.to(as_dtype(dtype))
 
 
+@_overridable
 def cast(x: Any, dtype: Any) -> torch.Tensor:
     """`x` in another dtype, given by its name ("float32") or as a torch dtype."""
     return _tensor(x).to(as_dtype(dtype))
@@ -65,7 +85,7 @@ def shape(x: Any) -> tuple[int, ...]:
     >>> shape(ones((2, 3)))
     (2, 3)
     """
-    return tuple(_tensor(x).shape)
+    return tuple(x.shape if hasattr(x, "__torch_function__") else _tensor(x).shape)
 
 
 def ones(shape: int | Sequence[int], dtype: Any = None) -> torch.Tensor:
@@ -90,6 +110,7 @@ def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = None) -> torch.Te
     return (columns - rows == k).to(as_dtype(dtype))
 
 
+@_overridable
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     """The sum over `axis`, by default over all; nothing sums to 0.
 
@@ -104,6 +125,7 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     return tensor.sum(axes, keepdim=keepdims, dtype=kind) if axes else tensor.to(kind)
 
 
+@_overridable
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     """The mean over `axis`, by default over all; float32 for integers."""
     tensor = _fractional(_tensor(x))
@@ -111,6 +133,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> torch.Tensor:
     return tensor.mean(axes, keepdim=keepdims) if axes else tensor
 
 
+@_overridable
 def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: float | None = None) -> torch.Tensor:
     """The largest element over `axis`, by default of all, and at least `initial`.
 
@@ -130,6 +153,7 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False, initial: float | None
     return largest if initial is None else largest.clamp(min=initial)
 
 
+@_overridable
 def abs(x: Any) -> torch.Tensor:
     """The absolute value of every element."""
     tensor = _tensor(x)
@@ -139,17 +163,20 @@ def abs(x: Any) -> torch.Tensor:
 absolute = abs
 
 
+@_overridable
 def square(x: Any) -> torch.Tensor:
     """The square of every element."""
     tensor = _tensor(x)
     return tensor.int() if tensor.dtype == torch.bool else tensor.square()
 
 
+@_overridable
 def sqrt(x: Any) -> torch.Tensor:
     """The square root of every element; float32 for integers."""
     return _fractional(_tensor(x)).sqrt()
 
 
+@_overridable
 def matmul(x1: Any, x2: Any) -> torch.Tensor:
     """The matrix product, in the dtype that both promote to.
 
@@ -161,12 +188,14 @@ def matmul(x1: Any, x2: Any) -> torch.Tensor:
     return torch.matmul(first.to(kind), second.to(kind))
 
 
+@_overridable
 def transpose(x: Any, axes: Sequence[int] | None = None) -> torch.Tensor:
     """`x` with its axes in the order `axes`, by default reversed."""
     tensor = _tensor(x)
     return tensor.permute(tuple(reversed(range(tensor.ndim))) if axes is None else tuple(axes))
 
 
+@_overridable
 def reshape(x: Any, newshape: int | Sequence[int]) -> torch.Tensor:
     """`x` in another shape of as many elements; one size may be -1."""
     return _tensor(x).reshape((newshape,) if isinstance(newshape, int) else tuple(newshape))

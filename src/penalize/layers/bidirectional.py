@@ -41,6 +41,7 @@ class Bidirectional(Layer):
     """
 
     supports_masking = True
+    left_out_arguments = ("weights",)
 
     def __init__(
         self,
@@ -58,14 +59,20 @@ class Bidirectional(Layer):
                 f"{self.name}: merge_mode must be one of {', '.join(map(repr, MODES))}, got {merge_mode!r}"
             )
         self.merge_mode = merge_mode
-        self.forward_layer = layer
+        self.forward_layer: RNN = layer
+        own_name = layer.name.removeprefix("forward_")
         if backward_layer is None:
-            backward_layer = fresh_copy(layer, go_backwards=not layer.go_backwards, name=f"backward_{layer.name}")
+            backward_layer = fresh_copy(layer, go_backwards=not layer.go_backwards, name=f"backward_{own_name}")
         self.backward_layer = backward_layer
         self._check_directions()
-        layer._name = f"forward_{layer.name}"
+        layer._name = f"forward_{own_name}"
         self._first_weights = weights
         self.register_load_state_dict_pre_hook(_rename_torchs_weights)  # type: ignore[no-untyped-call]
+
+    @property
+    def layer(self) -> RNN:
+        """The layer that reads from the beginning."""
+        return self.forward_layer
 
     @property
     def return_sequences(self) -> bool:

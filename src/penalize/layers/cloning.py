@@ -30,6 +30,8 @@ def arguments_of(layer: Layer) -> dict[str, Any]:
     further = OF_EVERY_LAYER if any(p.kind is p.VAR_KEYWORD for p in parameters) else ()
     arguments = {}
     for name in dict.fromkeys([*own, *layer.further_arguments, *further]):
+        if name in layer.left_out_arguments:
+            continue
         attribute = "dtype_policy" if name == "dtype" else name
         if not hasattr(layer, attribute):
             raise ArgumentError(

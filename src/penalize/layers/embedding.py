@@ -30,6 +30,7 @@ class Embedding(WithEmbeddings, Layer):
     torch.Size([1, 3, 2])
     """
 
+    left_out_arguments = ("weights",)
     weight: torch.Tensor
 
     def __init__(

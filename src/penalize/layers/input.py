@@ -47,6 +47,10 @@ class InputLayer(Layer):
         self.batch_shape = tuple(None if size is None else integer("shape", size, self.name) for size in whole)
         self.built = True
 
+    def symbolic(self) -> SymbolicTensor:
+        """A symbolic tensor of this shape and dtype."""
+        return symbolic_input(self, self.batch_shape, self.dtype)
+
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
         fits = len(self.batch_shape) == inputs.ndim and all(
             expected in (None, size) for expected, size in zip(self.batch_shape, inputs.shape, strict=True)
@@ -70,5 +74,4 @@ def Input(  # noqa: N802  Keras's name
     >>> Input(shape=(784,)).shape
     (None, 784)
     """
-    layer = InputLayer(shape, batch_size, dtype, batch_shape, name)
-    return symbolic_input(layer, layer.batch_shape, layer.dtype)
+    return InputLayer(shape, batch_size, dtype, batch_shape, name).symbolic()

@@ -97,6 +97,8 @@ class Layer(Weighted):
     supports_masking = False
     further_arguments: ClassVar[tuple[str, ...]] = ()
     """Arguments that a subclass takes through `**kwargs` beside those of `Layer`."""
+    left_out_arguments: tuple[str, ...] = ()
+    """Arguments that do not describe the layer as it is now, such as weights to begin with."""
 
     _call_arguments: ClassVar[tuple[str, ...]] = ()
     _call_takes_training: ClassVar[bool] = False
@@ -119,7 +121,7 @@ class Layer(Weighted):
         super().__init__(unique_name(kind) if name is None else str(name), as_policy(dtype, kind), bool(trainable))
         self._refuse(unknown)
         self.autocast = bool(autocast)
-        self._dtype_given = dtype is not None
+        self.dtype_given = dtype is not None
         self.mask_activity = bool(mask_activity)
         self.declarations.built = False
         if input_dim is not None:
@@ -163,7 +165,7 @@ class Layer(Weighted):
         A layer without weights and without a dtype of its own casts nothing.
         """
         own = next((p.dtype for p in self.parameters(recurse=False) if p.is_floating_point()), None)
-        return self.compute_dtype if self._policy.mixed or (own is None and self._dtype_given) else own
+        return self.compute_dtype if self._policy.mixed or (own is None and self.dtype_given) else own
 
     # What a subclass uses.
 

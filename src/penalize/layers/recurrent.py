@@ -116,7 +116,7 @@ class RNN(Layer):
         return outputs, states
 
     def input_dtype(self) -> torch.dtype | None:
-        return super().input_dtype() if self._dtype_given else self._cells[0].input_dtype()
+        return super().input_dtype() if self.dtype_given else self._cells[0].input_dtype()
 
     def penalized_output(self, output: Any) -> Any:
         return output[0] if self.return_state else output

@@ -158,7 +158,15 @@ class ActivityRegularization(Layer):
     supports_masking = True
 
     def __init__(self, l1: Any = 0.0, l2: Any = 0.0, **kwargs: Any) -> None:
-        super().__init__(activity_regularizer=L1L2(l1, l2), **kwargs)
+        given = kwargs.pop("activity_regularizer", None)
+        super().__init__(activity_regularizer=L1L2(l1, l2) if given is None else given, **kwargs)
+        if given is not None and (l1 != 0 or l2 != 0):
+            raise ArgumentError(f"{self.name}: give either l1 and l2 or an activity_regularizer, got {given!r:.80} too")
+
+    @property
+    def left_out_arguments(self) -> tuple[str, ...]:  # type: ignore[override]
+        """l1 and l2, once the regularizer was replaced by one of another kind."""
+        return ("activity_regularizer",) if type(self.activity_regularizer) is L1L2 else ("l1", "l2")
 
     @property
     def l1(self) -> Any:

@@ -36,6 +36,10 @@ class Node:
         self.number = next(_counter)
         self.outputs: Any = None
 
+    def again(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same application to other symbolic tensors; a layer is called, as only it restores its mode."""
+        return function(*args, **kwargs) if isinstance(function, nn.Module) else apply(function, args, kwargs)
+
     @property
     def inputs(self) -> list[SymbolicTensor]:
         """The symbolic tensors among the arguments."""

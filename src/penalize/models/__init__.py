@@ -1,7 +1,8 @@
 """Models that train with their penalties, on Lightning's Trainer."""
 
+from penalize.models.cloning import clone_model
 from penalize.models.history import History
 from penalize.models.model import Model
 from penalize.models.sequential import Sequential
 
-__all__ = ["History", "Model", "Sequential"]
+__all__ = ["History", "Model", "Sequential", "clone_model"]

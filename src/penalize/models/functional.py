@@ -26,20 +26,20 @@ class Functional(Layer):
 
     def __init__(self, inputs: Any = None, outputs: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self._graph: Graph | None = None
+        self.graph: Graph | None = None
         if inputs is not None or outputs is not None:
-            self._graph = Graph(inputs, outputs, self.name)
-            self._hold(self._graph.layers)
+            self.graph = Graph(inputs, outputs, self.name)
+            self._hold(self.graph.layers)
             self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
-        if self._graph is None:
+        if self.graph is None:
             return super().call(*args, **kwargs)
         if len(args) != 1 or kwargs:
             raise ArgumentError(
                 f"{self.name}: call the model with its inputs as one argument, a list or dict for several"
             )
-        outputs, added = self._graph.run(args[0])
+        outputs, added = self.graph.run(args[0])
         for value in added:
             super().add_loss(value)
         return outputs
@@ -53,10 +53,10 @@ class Functional(Layer):
         if not isinstance(loss, SymbolicTensor):
             super().add_loss(loss)
             return
-        if self._graph is None:
+        if self.graph is None:
             raise ArgumentError(f"{self.name}: add_loss takes a symbolic tensor only in a Model(inputs, outputs)")
-        self._graph.add(loss)
-        self._hold(self._graph.layers)
+        self.graph.add(loss)
+        self._hold(self.graph.layers)
 
     @property
     def inputs(self) -> list[SymbolicTensor]:
@@ -69,9 +69,9 @@ class Functional(Layer):
         return find_symbolic([self._require_graph().outputs])
 
     def _require_graph(self) -> Graph:
-        if self._graph is None:
+        if self.graph is None:
             raise ArgumentError(f"{self.name}: only a Model(inputs, outputs) has symbolic inputs and outputs")
-        return self._graph
+        return self.graph
 
     def _hold(self, layers: list[Layer]) -> None:
         """Make the layers of the graph parts of this one, under their names."""

@@ -95,6 +95,15 @@ class Model(Functional):
         make()
         self._optimizer_spec, self._loss, self._make_metrics, self._optimizer = spec, chosen, make, None
 
+    def copy_compilation(self, other: Model) -> None:
+        """Compile as another model is compiled, with an optimizer of its own.
+
+        An optimizer that was made of the other model's parameters cannot be copied: this model is then not compiled.
+        """
+        if not isinstance(other._optimizer_spec, torch.optim.Optimizer):
+            self._optimizer_spec, self._loss = copy.deepcopy((other._optimizer_spec, other._loss))
+            self._make_metrics, self._optimizer = other._make_metrics, None
+
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
         """The torch optimizer; None before the first `fit`, which makes it."""
