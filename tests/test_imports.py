@@ -31,6 +31,8 @@ ROOMS = [
     "evaluation",
     "binding",
     "layers",
+    "config",
+    "mixed_precision",
     "models",
     "path",
     "cli",

@@ -473,8 +473,9 @@ def test_attached_penalties_are_trained_on_bound_or_not():
     [
         ({"x": None}, DataError, "x must be an array, a tensor or a DataLoader, got None"),
         ({"x": X[:3]}, DataError, "arrays must have the same length, got x 3, y 50"),
-        ({"x": [X, X]}, DataError, r"x must be one array; for several give a DataLoader of \(\(x1, x2\), y\) batches"),
-        ({"x": {"a": X}}, DataError, "x must be one array"),
+        ({"x": [X, X]}, ShapeError, r"input.*: expected one tensor of shape \(None, 4\), got tuple of 2"),
+        ({"y": [Y, Y]}, DataError, "y must be one array, got list of 2"),
+        ({"x": {"a": X}}, ShapeError, "expected one tensor of shape .*, got dict of 1"),
         ({"x": X[:0], "y": Y[:0]}, DataError, "x is empty"),
         ({"x": np.array(["a"] * 50)}, DataError, "x must hold numbers, got an array of dtype"),
         ({"y": None}, DataError, "the loss needs targets, but the data have no y"),

@@ -10,7 +10,7 @@ import torch
 from penalize.arguments import DTYPES, as_dtype
 from penalize.errors import ArgumentError, nearest
 
-__all__ = ["DTypePolicy", "as_policy"]
+__all__ = ["DTypePolicy", "as_policy", "default_policy", "set_default_policy"]
 
 MIXED = {"mixed_float16": torch.float16, "mixed_bfloat16": torch.bfloat16}
 
@@ -20,6 +20,8 @@ class DTypePolicy:
 
     Parameters: `name`, a floating dtype's name, "mixed_float16" or "mixed_bfloat16" (weights in float32, computation in
     half precision; penalties of weights are of the float32 weights, and all penalties are summed in float32).
+    Small gradients are lost in float16 unless the loss is scaled: there, `fit(trainer={"precision": "16-mixed"})` of a
+    float32 model is the better way.
 
     Raises ArgumentError for another name. Source: Keras 3.15.1, `keras.dtype_policies.DTypePolicy`.
 
@@ -55,14 +57,27 @@ class DTypePolicy:
         return {"name": self.name}
 
 
+_default = [DTypePolicy()]
+
+
+def default_policy() -> DTypePolicy:
+    """The policy of layers that are made without a `dtype`: float32, unless `set_default_policy` changed it."""
+    return _default[0]
+
+
+def set_default_policy(policy: Any) -> None:
+    """Make layers from now on with this policy, where they are given no `dtype`."""
+    _default[0] = as_policy(policy, "dtype policy")
+
+
 def as_policy(identifier: Any, where: str) -> DTypePolicy:
-    """The policy of a name, a torch dtype, a policy, or Keras's config of one; float32 for None.
+    """The policy of a name, a torch dtype, a policy, or Keras's config of one; the default one for None.
 
     >>> as_policy(torch.float64, "dense")
     DTypePolicy('float64')
     """
     if identifier is None:
-        return DTypePolicy()
+        return default_policy()
     if isinstance(identifier, DTypePolicy):
         return identifier
     if isinstance(identifier, torch.dtype):

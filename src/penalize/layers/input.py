@@ -51,7 +51,10 @@ class InputLayer(Layer):
         """A symbolic tensor of this shape and dtype."""
         return symbolic_input(self, self.batch_shape, self.dtype)
 
-    def call(self, inputs: torch.Tensor) -> torch.Tensor:
+    def call(self, inputs: Any) -> torch.Tensor:
+        if not isinstance(inputs, torch.Tensor):
+            got = f"{type(inputs).__name__} of {len(inputs)}" if hasattr(inputs, "__len__") else type(inputs).__name__
+            raise ShapeError(f"{self.name}: expected one tensor of shape {self.batch_shape}, got {got}")
         fits = len(self.batch_shape) == inputs.ndim and all(
             expected in (None, size) for expected, size in zip(self.batch_shape, inputs.shape, strict=True)
         )

@@ -27,27 +27,44 @@ Batch = tuple[Any, Any, Any]
 
 
 class ArrayData(Dataset[Batch]):
-    """Arrays with the same first axis; `None` for targets or weights that are not given."""
+    """Arrays with the same first axis; `None` for targets or weights that are not given.
+
+    `x` may also be a list, tuple or dict of arrays, for a model of several inputs.
+    """
 
     def __init__(self, x: Any, y: Any = None, sample_weight: Any = None) -> None:
         if x is None:
             raise DataError("x must be an array, a tensor or a DataLoader, got None")
-        named = {"x": x, "y": y, "sample_weight": sample_weight}
-        self.arrays = tuple(None if array is None else _as_tensor(array, name) for name, array in named.items())
-        lengths = {name: len(array) for name, array in zip(named, self.arrays, strict=True) if array is not None}
+        inputs = _named_inputs(x)
+        tensors = {name: _as_tensor(array, name) for name, array in inputs.items()}
+        targets, weights = (
+            None if array is None else _as_tensor(array, name)
+            for name, array in (("y", y), ("sample_weight", sample_weight))
+        )
+        lengths = {name: len(tensor) for name, tensor in tensors.items()}
+        lengths |= {name: len(t) for name, t in (("y", targets), ("sample_weight", weights)) if t is not None}
+        if isinstance(x, dict):
+            self.x: Any = dict(zip(x, tensors.values(), strict=True))
+        else:
+            self.x = next(iter(tensors.values())) if "x" in tensors else tuple(tensors.values())
+        self.y, self.sample_weight = targets, weights
         if len(set(lengths.values())) > 1:
             raise DataError(
                 "arrays must have the same length, got " + ", ".join(f"{k} {v}" for k, v in lengths.items())
             )
-        if not lengths["x"]:
+        self.length = next(iter(lengths.values()))
+        if not self.length:
             raise DataError("x is empty: at least one sample is needed")
-        self.length = lengths["x"]
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: Any) -> Batch:
-        x, y, weight = (None if array is None else array[index] for array in self.arrays)
+        if isinstance(self.x, dict):
+            x: Any = {key: array[index] for key, array in self.x.items()}
+        else:
+            x = self.x[index] if isinstance(self.x, torch.Tensor) else tuple(array[index] for array in self.x)
+        y, weight = (None if array is None else array[index] for array in (self.y, self.sample_weight))
         return x, y, weight
 
     def __getitems__(self, indices: list[int]) -> Batch:
@@ -120,16 +137,26 @@ def class_weights(y: Any, sample_weight: Any, weights: Mapping[int, float]) -> t
     return result if sample_weight is None else result * _as_tensor(sample_weight, "sample_weight").reshape(len(labels))
 
 
+def _named_inputs(x: Any) -> dict[str, Any]:
+    """The arrays of x by names for errors: one array, or several in a list, tuple or dict."""
+    if isinstance(x, dict):
+        return {f"x[{key!r}]": array for key, array in x.items()}
+    return {f"x[{index}]": array for index, array in enumerate(x)} if _several(x) else {"x": x}
+
+
+def _several(array: Any) -> bool:
+    """Whether these are arrays, and not the rows of one."""
+    return isinstance(array, list | tuple) and any(
+        isinstance(item, np.ndarray | torch.Tensor) and item.ndim > 0 for item in array
+    )
+
+
 def _as_tensor(array: Any, name: str) -> torch.Tensor:
     if isinstance(array, torch.Tensor):
         tensor = array
     else:
-        several = isinstance(array, dict) or (
-            isinstance(array, list | tuple)
-            and any(isinstance(item, np.ndarray | torch.Tensor) and item.ndim > 0 for item in array)
-        )
-        if several:
-            raise DataError(f"{name} must be one array; for several give a DataLoader of ((x1, x2), y) batches")
+        if isinstance(array, dict) or _several(array):
+            raise DataError(f"{name} must be one array, got {type(array).__name__} of {len(array)}")
         values = np.asarray(array)
         if values.dtype.kind not in "fiub":
             raise DataError(f"{name} must hold numbers, got an array of dtype {values.dtype}")

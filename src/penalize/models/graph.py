@@ -47,6 +47,11 @@ class Graph:
             {id(node.function): node.function for node in self.nodes if isinstance(node.function, Layer)}.values()
         )
 
+    def output_shape(self, layer: Layer) -> Any:
+        """The shape of what a layer gives at its first call; nested as its outputs are."""
+        node = min((node for node in self.nodes if node.function is layer), key=lambda node: node.number)
+        return mapped(node.outputs, lambda tensor: tensor.shape)
+
     def run(self, inputs: Any) -> tuple[Any, list[torch.Tensor]]:
         """The outputs for these inputs, and the added tensors."""
         values = {id(source): value for source, value in zip(self.sources, self._matched(inputs), strict=True)}

@@ -130,7 +130,8 @@ class Model(Functional):
         Parameters
         ----------
         x, y
-            Arrays or tensors with the same first axis, or, as x, a DataLoader of (x, y) or (x, y, sample_weight).
+            Arrays or tensors with the same first axis; x may be a list or dict of them for a model of several inputs,
+            or a DataLoader of (x, y) or (x, y, sample_weight).
         batch_size
             32 by default; the last batch of an epoch may be smaller.
         verbose

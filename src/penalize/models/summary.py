@@ -21,6 +21,8 @@ def print_summary(model: Any) -> None:
     for index, layer in enumerate(model.layers):
         name = getattr(layer, "name", str(index))
         shape = str(shapes[index]) if index < len(shapes) else "?"
+        if model.graph is not None and isinstance(layer, Layer):
+            shape = str(model.graph.output_shape(layer))
         count = sum(parameter.numel() for parameter in layer.parameters())
         table.add_row(f"{name} ({type(layer).__name__})", shape, f"{count:,}", "\n".join(regularizers_of(layer)))
     if model.activity_regularizer is not None:
