@@ -13,6 +13,8 @@ from penalize.layers.layer import Layer
 
 __all__ = ["arguments_of", "fresh_copy"]
 
+# What a Sequential learns from its first layer, and knows itself from then on.
+OF_A_FIRST_LAYER = ("input_shape", "input_dim")
 OF_EVERY_LAYER = ("activity_regularizer", "mask_activity", "trainable", "dtype", "autocast", "name")
 
 
@@ -30,7 +32,7 @@ def arguments_of(layer: Layer) -> dict[str, Any]:
     further = OF_EVERY_LAYER if any(p.kind is p.VAR_KEYWORD for p in parameters) else ()
     arguments = {}
     for name in dict.fromkeys([*own, *layer.further_arguments, *further]):
-        if name in layer.left_out_arguments:
+        if name in layer.left_out_arguments or (name in OF_A_FIRST_LAYER and not hasattr(layer, name)):
             continue
         attribute = "dtype_policy" if name == "dtype" else name
         if not hasattr(layer, attribute):

@@ -164,8 +164,12 @@ class Layer(Weighted):
         It is that of the layer's own weights, which `.to(dtype)` may have changed, unless the policy is a mixed one.
         A layer without weights and without a dtype of its own casts nothing.
         """
-        own = next((p.dtype for p in self.parameters(recurse=False) if p.is_floating_point()), None)
-        return self.compute_dtype if self._policy.mixed or (own is None and self.dtype_given) else own
+        if self._policy.mixed:
+            return self.compute_dtype
+        for parameter in self._parameters.values():
+            if parameter is not None and parameter.is_floating_point():
+                return parameter.dtype
+        return self.compute_dtype if self.dtype_given else None
 
     # What a subclass uses.
 
@@ -324,9 +328,12 @@ class Layer(Weighted):
 
     def _as_tensors(self, value: Any) -> Any:
         """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them."""
+        dtype = self.input_dtype()
+        if isinstance(value, torch.Tensor):
+            cast = self.autocast and dtype is not None and value.dtype != dtype and value.is_floating_point()
+            return value.to(dtype) if cast else value
         below = next((p for p in self.parameters() if p.is_floating_point()), None)
         device = None if below is None else below.device
-        dtype = self.input_dtype()
         array_dtype = dtype or (self.variable_dtype if below is None else below.dtype)
         return as_tensors(value, dtype if self.autocast else None, array_dtype, device)
 
