@@ -169,4 +169,10 @@ class PReLU(Layer):
             raise ShapeError(
                 f"{self.name}: inputs must have rank {self.alpha.ndim + 1}, got shape {tuple(inputs.shape)}"
             )
+        sizes = zip(inputs.shape[1:], self.alpha.shape, strict=True)
+        if any(size != own and axis not in self.shared_axes for axis, (size, own) in enumerate(sizes, start=1)):
+            raise ShapeError(
+                f"{self.name}: inputs must have the shape {tuple(self.alpha.shape)} but for shared_axes "
+                f"{self.shared_axes} and the batch, got {tuple(inputs.shape)}"
+            )
         return torch.where(inputs > 0, inputs, self.alpha * inputs)

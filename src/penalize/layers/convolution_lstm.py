@@ -202,17 +202,21 @@ class _ConvLSTM(CellLayer):
         )
 
     def zero_states(self, sequences: torch.Tensor) -> States:
+        self._check_rank(sequences)
         shape = self.cell.state_shape((sequences.shape[0], *sequences.shape[2:]))
         return [torch.zeros(shape, dtype=sequences.dtype, device=sequences.device) for _ in range(2)]
 
     def run(self, sequences: torch.Tensor, states: States, mask: torch.Tensor | None) -> tuple[torch.Tensor, States]:
-        if sequences.ndim != self.rank + 3:
-            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 3}, got shape {tuple(sequences.shape)}")
+        self._check_rank(sequences)
         cell = self.cell
         outputs, states = cell.in_compute_dtype(cell.convolved, sequences, states, mask, self.zero_output_for_mask)
         if cell.activity_regularizer is not None:
             self.pay_for(cell, list(outputs.unbind(1)))
         return outputs, states
+
+    def _check_rank(self, sequences: torch.Tensor) -> None:
+        if sequences.ndim != self.rank + 3:
+            raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 3}, got shape {tuple(sequences.shape)}")
 
 
 @built_in("layer", module="keras.layers")

@@ -9,6 +9,7 @@ import torch
 from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.cells import Cell, States
 from penalize.layers.layer import Layer
+from penalize.layers.naming import unique_name
 from penalize.layers.stacked_cells import StackedRNNCells
 from penalize.placement import next_position, record_activity
 from penalize.registry import built_in
@@ -232,11 +233,13 @@ class CellLayer(RNN):
             raise ArgumentError(f"{self.name}: torch has no kernel for these activations, as use_cudnn=True asks for")
         self.register_load_state_dict_pre_hook(_rename_torchs_weights)  # type: ignore[no-untyped-call]
 
-    @staticmethod
-    def cell_of(kind: type[Cell], kwargs: dict[str, Any], **arguments: Any) -> Any:
-        """A cell with the dtype and trainability that the layer is given."""
+    @classmethod
+    def cell_of(cls, kind: type[Cell], kwargs: dict[str, Any], **arguments: Any) -> Any:
+        """A cell with the dtype and trainability that the layer is given, and its name, which errors show."""
+        if kwargs.get("name") is None:
+            kwargs["name"] = unique_name(cls.__name__)
         own = {key: kwargs[key] for key in ("dtype", "trainable") if key in kwargs}
-        return kind(**arguments, **own)
+        return kind(**arguments, **own, name=f"{kwargs['name']}.cell")
 
     def run(self, sequences: torch.Tensor, states: States, mask: torch.Tensor | None) -> tuple[torch.Tensor, States]:
         cell = self.cell
