@@ -28,6 +28,7 @@ from penalize.layers.layer import Layer
 from penalize.layers.lstm import LSTM, LSTMCell
 from penalize.layers.masking import Masking
 from penalize.layers.merging import Add, Average, Maximum, Minimum, Multiply, Subtract
+from penalize.layers.merging_functions import add, average, concatenate, dot, maximum, minimum, multiply, subtract
 from penalize.layers.normalization import BatchNormalization, GroupNormalization, LayerNormalization
 from penalize.layers.pooling import (
     AveragePooling1D,
@@ -185,4 +186,12 @@ __all__ = [
     "ZeroPadding1D",
     "ZeroPadding2D",
     "ZeroPadding3D",
+    "add",
+    "average",
+    "concatenate",
+    "dot",
+    "maximum",
+    "minimum",
+    "multiply",
+    "subtract",
 ]
