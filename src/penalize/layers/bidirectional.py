@@ -65,6 +65,9 @@ class Bidirectional(Layer):
             backward_layer = fresh_copy(layer, go_backwards=not layer.go_backwards, name=f"backward_{own_name}")
         self.backward_layer = backward_layer
         self._check_directions()
+        if layer.return_sequences:
+            # Else each direction would fill padding with its last output, at other steps than the other one.
+            layer.zero_output_for_mask = backward_layer.zero_output_for_mask = True
         layer._name = f"forward_{own_name}"
         self._first_weights = weights
         self.register_load_state_dict_pre_hook(_rename_torchs_weights)  # type: ignore[no-untyped-call]

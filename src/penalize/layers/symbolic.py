@@ -124,6 +124,18 @@ class SymbolicTensor:
     def __pow__(self, other: Any) -> Any:
         return apply(operator.pow, (self, other), {})
 
+    def __lt__(self, other: Any) -> Any:
+        return apply(operator.lt, (self, other), {})
+
+    def __le__(self, other: Any) -> Any:
+        return apply(operator.le, (self, other), {})
+
+    def __gt__(self, other: Any) -> Any:
+        return apply(operator.gt, (self, other), {})
+
+    def __ge__(self, other: Any) -> Any:
+        return apply(operator.ge, (self, other), {})
+
     def __matmul__(self, other: Any) -> Any:
         return apply(operator.matmul, (self, other), {})
 
