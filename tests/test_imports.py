@@ -18,6 +18,7 @@ ROOMS = [
     "arguments",
     "registry",
     "configs",
+    "strict_json",
     "masks",
     "ops",
     "activations",

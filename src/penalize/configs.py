@@ -1,6 +1,6 @@
 """Configs in Keras's form: the one place that writes them, and the one that chooses and builds what they describe.
 
-A config can only choose among the built-ins, what Python has registered, and the `custom_objects` of the caller.
+A config can only choose among the built-ins, what Python has registered, and the custom objects of the open scope.
 Nothing is imported.
 """
 
@@ -59,13 +59,13 @@ class Configs:
             )
         return _class_config(cls.__module__, cls.__name__, thing, name) if of_class else function_config(name)
 
-    def choose(self, config: Any, custom_objects: Mapping[str, Any]) -> tuple[Any, dict[str, Any] | None]:
+    def choose(self, config: Any) -> tuple[Any, dict[str, Any] | None]:
         """The class or function that a config (or a name) chooses, and the values in it; None for a name alone.
 
         Raises ConfigError for what is no config, UnknownNameError for a name that stands for nothing.
         """
         if isinstance(config, str):
-            return self._named(config, {}, custom_objects), None
+            return self._named(config, {}), None
         if not isinstance(config, Mapping):
             raise ConfigError(f"{self.noun}'s config is a dict or a name, got {type(config).__name__}: {config!r:.80}")
         _check_keys(config, KEYS, f"{self.noun}'s config")
@@ -75,10 +75,10 @@ class Configs:
         if class_name == "function":
             if not isinstance(values, str):
                 raise ConfigError(f"a function's config is its registered name, got {values!r:.80}")
-            return self._named(values, {}, custom_objects), None
+            return self._named(values, {}), None
         if values is not None and not isinstance(values, Mapping):
             raise ConfigError(f"{class_name}: config must be a dict, got {type(values).__name__}: {values!r:.80}")
-        return self._named(class_name, config, custom_objects), dict(values or {})
+        return self._named(class_name, config), dict(values or {})
 
     def make(self, cls: Any, values: Mapping[Any, Any], without: Mapping[str, tuple[Any, ...]] | None = None) -> Any:
         """An instance of the chosen class, its values checked against the constructor's arguments first.
@@ -101,7 +101,7 @@ class Configs:
             _check_keys(known, parameters, f"the config of {cls.__name__}")
         return cls.from_config(known)  # type: ignore[attr-defined]
 
-    def _named(self, name: str, config: Mapping[str, Any], custom_objects: Mapping[str, Any]) -> Any:
+    def _named(self, name: str, config: Mapping[str, Any]) -> Any:
         if is_built_in_name(self.kind, name):
             entry = find(self.kind, name)
             _check_origin(config, entry)
@@ -109,12 +109,12 @@ class Configs:
         full_name = config.get("registered_name")
         for candidate in (full_name, name):
             if isinstance(candidate, str):
-                thing = custom_objects[candidate] if candidate in custom_objects else custom_object(candidate)
+                thing = custom_object(candidate)
                 if thing is not None:
                     return thing
         wanted = full_name if isinstance(full_name, str) and ">" in full_name else name
         message = f"unknown {self.kind} {wanted[:80]!r}: "
-        message += nearest(wanted, [*names(self.kind), *custom_names(), *custom_objects])
+        message += nearest(wanted, [*names(self.kind), *custom_names()])
         if config:
             message += " One of your own must be registered with @penalize.saving.register_serializable(), "
             message += "or passed in custom_objects"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from penalize.errors import RegistrationError, UnknownNameError, nearest
@@ -14,6 +17,7 @@ __all__ = [
     "built_ins",
     "custom_names",
     "custom_object",
+    "custom_object_scope",
     "find",
     "is_built_in_name",
     "names",
@@ -43,6 +47,8 @@ class BuiltIn:
 _built_ins: dict[str, dict[str, BuiltIn]] = {}
 _names: dict[str, dict[str, BuiltIn]] = {}
 _customs: dict[str, Callable[..., Any]] = {}
+_NONE: Mapping[str, Any] = MappingProxyType({})
+_scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_object_scope", default=_NONE)
 
 
 def built_in(kind: str, *, module: str, names: Iterable[str] = ()) -> Callable[[Registered], Registered]:
@@ -136,13 +142,43 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
 
 
 def custom_object(name: str) -> Callable[..., Any] | None:
-    """The custom class or function registered as "package>name", or None."""
-    return _customs.get(name)
+    """The custom class or function of this name, in the scope that is open or registered as "package>name", or None."""
+    found: Callable[..., Any] | None = _scope.get().get(name, _customs.get(name))
+    return found
 
 
 def custom_names() -> list[str]:
-    """Every "package>name" that is registered."""
-    return list(_customs)
+    """Every name of a custom class or function: those of the open scope, and "package>name" of registered ones."""
+    return [*_scope.get(), *_customs]
+
+
+@contextlib.contextmanager
+def custom_object_scope(custom_objects: Mapping[str, Any] | None) -> Iterator[None]:
+    """Inside, configs may also choose these classes and functions by these names, without registration.
+
+    Raises `RegistrationError` for what is no dict from names to classes and functions. Source: Keras 3.15.1,
+    `keras.saving.custom_object_scope`.
+
+    >>> import penalize
+    >>> def cubes(x):
+    ...     return (abs(x) ** 3).sum()
+    >>> with custom_object_scope({"cubes": cubes}):
+    ...     penalize.regularizers.get("cubes") is cubes
+    True
+    """
+    given = {} if custom_objects is None else custom_objects
+    if not isinstance(given, Mapping):
+        raise RegistrationError(f"custom_objects must be a dict from names to classes, got {type(given).__name__}")
+    for name, thing in given.items():
+        if not isinstance(name, str) or not callable(thing):
+            raise RegistrationError(
+                f"custom_objects must map names to classes or functions, got {name!r:.80}: {thing!r:.80}"
+            )
+    token = _scope.set({**_scope.get(), **given})
+    try:
+        yield
+    finally:
+        _scope.reset(token)
 
 
 def registered_name(thing: object) -> str | None:

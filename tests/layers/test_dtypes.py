@@ -107,3 +107,96 @@ def test_policies_come_from_names_dtypes_policies_and_kerass_configs():
     assert layers.Dense(2, dtype=torch.float64).dtype_policy.name == "float64"
     with pytest.raises(ArgumentError, match="Dense: unknown dtype 'float31': did you mean 'float32'"):
         layers.Dense(2, dtype="float31")
+
+
+@pytest.mark.parametrize("kind", ["SimpleRNN", "LSTM", "GRU"])
+@pytest.mark.parametrize("name", ["mixed_float16", "mixed_bfloat16", "bfloat16", "float64"])
+@pytest.mark.parametrize("masked", [False, True])
+def test_recurrent_layers_compute_in_the_dtype_of_the_policy(kind, name, masked):
+    layer = getattr(layers, kind)(3, dtype=name, kernel_regularizer="l2", activity_regularizer="l2", return_state=True)
+    x = torch.randn(2, 5, 4)
+    mask = torch.tensor([[True] * 5, [True] * 2 + [False] * 3]) if masked else None
+    outputs = layer(x, mask=mask)
+    assert {output.dtype for output in outputs} == {layer.compute_dtype}
+    variable = torch.float32 if name.startswith("mixed") else getattr(torch, name)
+    assert {parameter.dtype for parameter in layer.parameters()} == {variable}
+    wide = torch.float64 if name == "float64" else torch.float32
+    assert [loss.dtype for loss in layer.losses] == [wide, wide]
+    outputs[0].sum().backward()
+    assert {parameter.grad.dtype for parameter in layer.parameters()} == {variable}
+
+
+def test_a_stateful_mixed_layer_keeps_states_of_its_outputs_dtype():
+    layer = layers.LSTM(3, stateful=True, dtype="mixed_bfloat16")
+    for _ in range(2):
+        assert layer(np.ones((2, 5, 4))).dtype == torch.bfloat16
+    layer = layers.LSTM(3, stateful=True)
+    layer(np.ones((2, 5, 4)))
+    assert layer.double()(np.ones((2, 5, 4))).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda library: library.layers.Embedding(5, 2, dtype="mixed_bfloat16"),
+        lambda library: library.layers.Bidirectional(
+            library.layers.LSTM(3, dtype="mixed_bfloat16"), dtype="mixed_bfloat16"
+        ),
+        lambda library: library.layers.BatchNormalization(dtype="mixed_float16"),
+        lambda library: library.layers.Conv1D(2, 3, dtype="mixed_bfloat16"),
+        lambda library: library.layers.Add(dtype="mixed_bfloat16"),
+    ],
+)
+def test_mixed_outputs_have_kerass_dtype(make):
+    theirs, ours = make(keras), make(penalize)
+    x = np.ones((2, 4), "int32") if isinstance(ours, layers.Embedding) else np.ones((2, 5, 4), "float32")
+    inputs = [x, x] if isinstance(ours, layers.Add) else x
+    assert ours(inputs).dtype == theirs(inputs).dtype == ours.compute_dtype
+
+
+def test_a_mixed_model_with_a_float32_end_in_one_compiled_and_one_exported_graph():
+    x = penalize.Input((4,))
+    hidden = layers.Dense(3, "relu", dtype="mixed_bfloat16", kernel_regularizer="l2", activity_regularizer="l1")(x)
+    model = penalize.Model(x, layers.Activation("softmax", dtype="float32")(hidden))
+    value = torch.from_numpy(X)
+    expected, losses = model(value), model.losses
+    assert expected.dtype == torch.float32
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(value), expected)
+    torch.testing.assert_close(model.losses, losses)
+    exported = torch.export.export(model, (value,), strict=False).module()
+    torch.testing.assert_close(exported(value), expected)
+
+
+def test_penalties_of_a_mixed_layer_are_those_of_its_float32_weights_also_while_it_is_called():
+    class Looks(penalize.Layer):
+        def build(self, input_shape):
+            # 1 + 2**-10 is 1 in bfloat16.
+            self.scale = self.add_weight(
+                (4,), initializer=lambda *_, dtype: torch.full((4,), 1 + 2**-10), regularizer="l1"
+            )
+
+        def call(self, inputs):
+            self.inside = [loss.item() for loss in self.losses]
+            return inputs * self.scale
+
+    layer = Looks(dtype="mixed_bfloat16")
+    layer(X)
+    assert layer.inside == [loss.item() for loss in layer.losses] == [pytest.approx(0.04 * (1 + 2**-10), rel=1e-6)]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_moving_a_functional_model_moves_what_every_layer_computes_in(dtype):
+    x = penalize.Input((5, 4))
+    hidden = layers.BatchNormalization()(layers.Bidirectional(layers.GRU(3, return_sequences=True))(x))
+    model = penalize.Model(x, layers.Dense(2, kernel_regularizer="l2")(layers.GlobalMaxPooling1D()(hidden)))
+    model.to(dtype).eval()
+    assert model(np.ones((2, 5, 4))).dtype == dtype
+    assert model.losses[0].dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+
+
+@pytest.mark.parametrize("dtype", ["mixed", "float", "", 3, ["float32"]])
+def test_what_is_no_floating_dtype_or_policy_is_refused_by_layers(dtype):
+    with pytest.raises(ArgumentError, match="Dense: unknown dtype"):
+        layers.Dense(2, dtype=dtype)

@@ -11,7 +11,7 @@ from torch import nn
 
 import penalize
 from penalize import layers
-from penalize.errors import ArgumentError, ShapeError
+from penalize.errors import ArgumentError, NotBuiltError, ShapeError
 
 X = np.random.default_rng(0).normal(size=(3, 6, 4)).astype("float32")
 MASK = np.array([[1, 1, 1, 1, 0, 0], [1, 0, 1, 0, 1, 1], [0, 0, 1, 1, 1, 1]], bool)
@@ -337,3 +337,253 @@ def test_time_distributed_pays_every_layer_inside_for_the_whole_output():
     layer(X)
     expected = [0.01 * output.square().sum() / 3, 0.01 * hidden.abs().sum() / 3, 0.01 * output.square().sum() / 3]
     torch.testing.assert_close(layer.losses, [value.detach() for value in expected], check_stride=False)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"return_sequences": True, "go_backwards": True, "return_state": True},
+        {"return_sequences": True, "zero_output_for_mask": True},
+    ],
+)
+def test_stacked_cells_take_masks_and_initial_states_as_in_keras(options):
+    def stack(library):
+        cells = [library.layers.LSTMCell(3), library.layers.GRUCell(2), library.layers.SimpleRNNCell(4)]
+        return library.layers.RNN(cells, **options)
+
+    theirs, ours = stack(keras), stack(penalize)
+    theirs(X)
+    ours(X)
+    ours.set_weights(theirs.get_weights())
+    states = [[torch.randn(3, 3), torch.randn(3, 3)], torch.randn(3, 2), torch.randn(3, 4)]
+    for arguments in ({"mask": torch.tensor(MASK)}, {"initial_state": states}):
+        expected, got = (leaves(layer(torch.tensor(X), **arguments)) for layer in (theirs, ours))
+        torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def leaves(output):
+    return [output] if isinstance(output, torch.Tensor) else [leaf for part in output for leaf in leaves(part)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"return_sequences": True},
+        {"return_sequences": True, "go_backwards": True},
+        {"return_sequences": True, "zero_output_for_mask": True},
+        {"data_format": "channels_first", "return_state": True},
+        {"stateful": True},
+    ],
+)
+def test_conv_lstm_takes_masks_and_keeps_states_as_in_keras(options):
+    images = np.random.default_rng(2).normal(size=(3, 6, 7, 5)).astype("float32")
+    theirs, ours = pair("ConvLSTM1D", 2, 3, padding="same", x=images, **options)
+    for layer in (theirs, ours):
+        if options.get("stateful"):
+            layer.reset_state()
+            layer(images)
+    expected, got = (flat(layer(torch.tensor(images), mask=torch.tensor(MASK))) for layer in (theirs, ours))
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_conv_lstm_begins_with_given_states_or_zeros_of_their_shape():
+    images = np.random.default_rng(2).normal(size=(3, 6, 7, 5)).astype("float32")
+    theirs, ours = pair("ConvLSTM1D", 2, 3, strides=2, return_state=True, x=images)
+    states = [torch.randn(3, 3, 2), torch.randn(3, 3, 2)]
+    expected, got = (list(layer(torch.tensor(images), initial_state=states)) for layer in (theirs, ours))
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-6)
+    assert [state.shape for state in ours.get_initial_state(4)] == [(4, 3, 2)] * 2
+    with pytest.raises(NotBuiltError, match="the shape of the states is known once it is built"):
+        layers.ConvLSTM1D(2, 3).get_initial_state(4)
+
+
+@pytest.mark.parametrize("mask", [MASK[..., None], MASK.astype("float32")])
+def test_masks_may_be_numbers_and_have_a_last_axis_of_one(mask):
+    layer = layers.GRU(3)
+    torch.testing.assert_close(layer(X, mask=torch.tensor(mask)), layer(X, mask=torch.tensor(MASK)))
+
+
+@pytest.mark.parametrize("make", [lambda: layers.LSTM(2), lambda: layers.ConvLSTM1D(2, 2, padding="same")])
+@pytest.mark.parametrize("shape", [(3,), (3, 5), (3, 6, 4)])
+def test_masks_of_another_shape_are_refused(make, shape):
+    layer = make()
+    x = torch.tensor(X) if isinstance(layer, layers.LSTM) else torch.ones(3, 6, 4, 2)
+    with pytest.raises(ShapeError, match=r"lstm.*: mask must be \(batch, time\), \(3, 6\), got shape"):
+        layer(x, mask=torch.ones(shape, dtype=torch.bool))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("make", ["Sequential", "Model"])
+def test_building_a_model_leaves_no_states_behind(kind, make):
+    layer = getattr(layers, kind)(3, stateful=True)
+    if make == "Sequential":
+        model = penalize.Sequential([penalize.Input((6, 4)), layer])
+    else:
+        x = penalize.Input((6, 4))
+        model = penalize.Model(x, layer(x))
+    assert layer.states is None
+    first = model(X)
+    assert not torch.allclose(model(X), first)
+    layer.reset_state()
+    torch.testing.assert_close(model(X), first)
+
+
+def test_a_stateful_layer_goes_on_from_batch_to_batch_in_fit():
+    """Beside a loop by hand: Keras 3.15.1 changes its states in place on torch, and fit fails."""
+    model = penalize.Sequential([layers.LSTM(3, stateful=True), layers.Dense(1)])
+    model.compile(penalize.optimizers.SGD(0.1), "mse")
+    x, y = np.concatenate([X, X[::-1]]), np.ones((6, 1))
+    # Building on the first batch leaves no states behind.
+    model.fit(x, y, batch_size=3, epochs=0, verbose=0)
+    by_hand = copy.deepcopy(model)
+    model.fit(x, y, batch_size=3, shuffle=False, validation_data=(x, y), verbose=0)
+    optimizer = torch.optim.SGD(by_hand.parameters(), lr=0.1)
+    for part in (X, X[::-1].copy()):
+        optimizer.zero_grad()
+        (by_hand(part) - 1).square().mean().backward()
+        optimizer.step()
+    for got, expected in zip(model.get_weights(), by_hand.get_weights(), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+    # States of the validation before, made in inference mode, do not stop the training.
+    model.fit(x, y, batch_size=3, epochs=2, shuffle=False, validation_data=(x, y), verbose=0)
+
+
+def test_a_stateful_layer_is_copied_with_its_states_and_compiled():
+    layer = layers.LSTM(3, stateful=True, activity_regularizer="l2")
+    layer(X)
+    copies = [copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))]
+    torch.compiler.reset()
+    compiled = torch.compile(copy.deepcopy(layer), fullgraph=True, backend="aot_eager")
+    for _ in range(2):
+        expected = layer(torch.tensor(X))
+        for other in [*copies, compiled]:
+            torch.testing.assert_close(other(torch.tensor(X)), expected)
+    assert "states" not in "".join(layer.state_dict())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_recurrent_dropout_is_one_mask_a_sequence_of_the_right_rate(kind):
+    layer = getattr(layers, kind)(64, recurrent_dropout=0.25)
+    x = torch.randn(32, 5, 4)
+    layer(x)
+    seen = []
+    step = layer.cell.step
+    layer.cell.step = lambda inputs, hidden, states: (seen.append(hidden), step(inputs, hidden, states))[1]
+    layer(x)
+    # The first state is all zeros; SimpleRNN, LSTM and GRU give no other exact zero.
+    dropped = [hidden == 0 for hidden in seen[1:]]
+    assert len(dropped) == 4
+    assert all(torch.equal(one, dropped[0]) for one in dropped)
+    assert dropped[0].float().mean().item() == pytest.approx(0.25, abs=0.04)
+
+
+@pytest.mark.parametrize("sequences", [False, True])
+def test_activity_of_stacked_cells_is_one_entry_each_masked_and_compiled(sequences):
+    cells = [layers.LSTMCell(3, activity_regularizer="l1"), layers.GRUCell(2, activity_regularizer="l2")]
+    layer = layers.RNN(cells, return_sequences=sequences, activity_regularizer="l1")
+    output = layer(torch.tensor(X))
+    losses = layer.losses
+    assert len(losses) == 3
+    for value in (0.01 * output.abs().sum() / 3, 0.01 * output.square().sum() / 3):
+        assert any(torch.isclose(loss, value) for loss in losses)
+    torch.compiler.reset()
+    torch.compile(layer, fullgraph=True, backend="aot_eager")(torch.tensor(X))
+    torch.testing.assert_close(layer.losses, losses)
+    layer(torch.tensor(X), mask=torch.tensor(MASK))
+    assert len(layer.losses) == 3
+
+
+def test_cells_that_fail_pay_again_in_the_next_call():
+    cell = layers.GRUCell(2, activity_regularizer="l2")
+    layer = layers.RNN(cell)
+    layer(X)
+    with pytest.raises(ShapeError, match="the last axis of the inputs must be 4"):
+        layer(X[..., :3])
+    layer(X)
+    assert len(layer.losses) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vmap_over_stacked_weights_gives_what_each_set_gives(kind):
+    layer = getattr(layers, kind)(3, kernel_regularizer="l2")
+    layer(X)
+    both = {name: torch.stack([weight, 2 * weight]) for name, weight in layer.named_parameters()}
+    x = torch.tensor(X)
+
+    def run(weights):
+        output = torch.func.functional_call(layer, weights, (x,))
+        return output, 0.01 * weights["cell.weight_ih"].square().sum()
+
+    outputs, penalties = torch.func.vmap(run)(both)
+    for index in (0, 1):
+        own = {name: stacked[index] for name, stacked in both.items()}
+        torch.testing.assert_close(outputs[index], run(own)[0])
+        assert penalties[index].item() == pytest.approx(0.01 * own["cell.weight_ih"].square().sum().item())
+
+
+def test_torch_func_grad_of_output_and_weights_is_backwards():
+    layer = layers.GRU(3)
+    layer(X)
+    weights = {name: weight.detach() for name, weight in layer.named_parameters()}
+    grads = torch.func.grad(lambda w: torch.func.functional_call(layer, w, (torch.tensor(X),)).sum())(weights)
+    layer(torch.tensor(X)).sum().backward()
+    for name, parameter in layer.named_parameters():
+        torch.testing.assert_close(grads[name], parameter.grad)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_bound_penalties_in_mixed_precision_are_those_of_the_float32_weights(kind):
+    layer = getattr(layers, kind)(3, dtype="mixed_bfloat16", **PENALIZED)
+    layer(X)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.0)
+    penalties = penalize.attach(layer)
+    expected = torch.autograd.grad(penalties.loss(), list(layer.parameters()))
+    penalties.bind(optimizer)
+    assert penalties.loss().item() == 0
+    optimizer.step()
+    for parameter, gradient in zip(layer.parameters(), expected, strict=True):
+        assert parameter.grad.dtype == torch.float32
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_time_distributed_hands_in_a_mask_of_inner_steps_as_keras_does(nested):
+    def make(library):
+        inner = library.layers.LSTM(3)
+        inner = library.Sequential([library.layers.Dense(4), inner]) if nested else inner
+        return library.Sequential([library.layers.Masking(), library.layers.TimeDistributed(inner)])
+
+    x = np.random.default_rng(3).normal(size=(2, 3, 5, 4)).astype("float32")
+    x[0, 1, 2:] = x[1, 0, :2] = 0
+    theirs, ours = make(keras), make(penalize)
+    theirs(x)
+    ours(x)
+    ours.set_weights(theirs.get_weights())
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_time_distributed_batch_statistics_leave_inner_padding_out(training):
+    x = torch.randn(2, 3, 5, 4)
+    x._keras_mask = torch.rand(2, 3, 5) > 0.4
+    theirs, ours = (
+        library.layers.TimeDistributed(library.layers.BatchNormalization(momentum=0.5)) for library in (keras, penalize)
+    )
+    expected, got = theirs(x, training=training), ours(x, training=training)
+    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+    for mine, other in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(mine, other, rtol=1e-4, atol=1e-5)
+
+
+def test_time_distributed_only_hands_on_a_mask_of_its_own_steps():
+    """Keras 3.15.1 hands (batch,) to the layer inside, which fails."""
+    x = torch.randn(2, 3, 5, 4)
+    layer = layers.TimeDistributed(layers.LSTM(2))
+    expected = layer(x)
+    x._keras_mask = torch.tensor([[True, True, False], [True, False, False]])
+    got = layer(x)
+    torch.testing.assert_close(got, expected)
+    assert got._keras_mask is x._keras_mask
+    with pytest.raises(ShapeError, match=r"mask must begin with the inputs' \(batch, time\), \(2, 3\), got shape"):
+        layer(x, mask=torch.ones(2, 4, dtype=torch.bool))

@@ -9,7 +9,8 @@ from torch import nn
 import penalize
 from penalize import layers
 from penalize.errors import ArgumentError
-from penalize.layers.cloning import arguments_of, fresh_copy
+from penalize.layers.cloning import fresh_copy
+from penalize.layers.described import arguments_of
 from penalize.models import clone_model
 
 X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import random
 
 import keras
 import numpy as np
@@ -172,6 +173,248 @@ def test_several_inputs_in_fit_evaluate_and_predict():
     assert "val_loss" in single.fit([X, X], y, validation_split=0.4, verbose=0).history
 
 
+def drawn(library, seed):
+    """A random graph of shared layers, residuals, nested models and several inputs and outputs."""
+    draw = random.Random(seed)
+    own = library.layers
+    inputs = [library.Input((4,), name=f"in{i}") for i in range(draw.randint(1, 3))]
+    tensors, dense = list(inputs), []
+    for step in range(draw.randint(3, 10)):
+        kind, x, other = (
+            draw.choice(("dense", "shared", "add", "join", "operator", "stack", "model")),
+            *draw.choices(tensors, k=2),
+        )
+        if kind == "dense" or (kind == "shared" and not dense):
+            dense.append(own.Dense(4, "tanh", name=f"d{step}", kernel_regularizer="l1", activity_regularizer="l2"))
+            tensors.append(dense[-1](x))
+        elif kind == "shared":
+            tensors.append(draw.choice(dense)(x))
+        elif kind == "add":
+            tensors.append(own.Add(name=f"add{step}")([x, other]))
+        elif kind == "join":
+            joined = own.Concatenate(name=f"join{step}")([x, other])
+            tensors.append(own.Dense(4, name=f"c{step}", bias_regularizer="l2")(joined))
+        elif kind == "operator":
+            tensors.append(x * 2.0 - other)
+        elif kind == "stack":
+            parts = [own.Dense(4, name="one", kernel_regularizer="l2"), own.Dense(4, name="two")]
+            tensors.append(library.Sequential(parts, name=f"stack{step}")(x))
+        else:
+            inner = library.Input((4,), name=f"inner{step}")
+            hidden = own.Dense(4, name="p", kernel_regularizer="l2")(inner)
+            tensors.append(library.Model(inner, hidden + own.Dense(4, name="q")(hidden), name=f"m{step}")(x))
+    made = tensors[len(inputs) :]
+    draw.shuffle(made)
+    return library.Model(inputs, made[: draw.randint(1, 3)])
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_random_graphs_are_kerass(seed):
+    theirs, ours = drawn(keras, seed), drawn(penalize, seed)
+    # Operators are no layers here.
+    listed = [
+        layer.name for layer in theirs.layers if hasattr(layers, type(layer).__name__) or type(layer).__name__ in MODELS
+    ]
+    assert [layer.name for layer in ours.layers] == listed
+    numbers = np.random.default_rng(seed)
+    weights = [numbers.normal(size=w.shape).astype("float32") * 0.4 for w in theirs.get_weights()]
+    for model in (theirs, ours):
+        model.set_weights(weights)
+    inputs = [numbers.normal(size=(3, 4)).astype("float32") for _ in ours.inputs]
+    torch.testing.assert_close(ours(inputs), theirs(inputs), rtol=1e-4, atol=1e-5)
+    # Keras lists the activity of shared and nested layers in another order than that of the calls.
+    torch.testing.assert_close(sorted(ours.losses), sorted(theirs.losses), rtol=1e-4, atol=1e-5)
+    for other in (copy.deepcopy(ours), pickle.loads(pickle.dumps(ours))):
+        torch.testing.assert_close(other(inputs), ours(inputs))
+        torch.testing.assert_close(other.losses, ours.losses)
+
+
+def test_an_encoder_hands_its_states_to_a_decoder_as_in_keras():
+    def build(library):
+        source, target = library.Input((None, 4), name="source"), library.Input((None, 5), name="target")
+        _, *states = library.layers.LSTM(3, return_state=True, activity_regularizer="l2")(source)
+        decoded = library.layers.LSTM(3, return_sequences=True, kernel_regularizer="l1")(target, initial_state=states)
+        return library.Model([source, target], library.layers.Dense(2)(decoded))
+
+    theirs, ours = build(keras), build(penalize)
+    ours.set_weights(theirs.get_weights())
+    inputs = [np.random.default_rng(1).normal(size=(2, *shape)).astype("float32") for shape in ((6, 4), (3, 5))]
+    torch.testing.assert_close(ours(inputs), theirs(inputs), rtol=1e-5, atol=1e-6)
+    # Keras penalizes the states, too (trap T03).
+    assert len(ours.losses) == len(theirs.losses) - 2 == 2
+
+
+def test_a_list_of_one_output_is_that_output_as_in_keras():
+    x = penalize.Input((4,))
+    model = penalize.Model([x], [layers.Dense(2)(x)])
+    assert model(X).shape == model([X]).shape == model(inputs=X).shape == (5, 2)
+    assert model(x).shape == (None, 2)
+    assert [tensor.shape for tensor in model.outputs] == [(None, 2)]
+    model.compile("sgd", "mse")
+    assert model.fit(X, X[:, :2], verbose=0).history["loss"][0] > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["inputs", "outputs", "losses", "layers", "graph", "optimizer", "training", "call", "a.b"]
+)
+def test_layers_may_have_the_names_of_a_models_attributes(name):
+    x = penalize.Input((4,))
+    model = penalize.Model(x, layers.Dense(2, name=name, kernel_regularizer="l2")(x))
+    model.add_loss(model.outputs[0].sum())
+    model(X)
+    assert model.get_layer(name) is model.layers[1]
+    assert len(model.losses) == 2
+    assert model.inputs == [x]
+    other = penalize.Model(x, layers.Dense(2, name=name)(x))
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(X), model(X))
+    penalties = penalize.attach(model, weights={"*weight": "l1"})
+    assert penalties.loss().item() == pytest.approx(
+        0.01 * model.layers[1].weight.abs().sum().item() + model(X).sum().item(), rel=1e-4
+    )
+
+
+def test_a_deep_model_is_copied_and_pickled():
+    x = hidden = penalize.Input((4,))
+    for index in range(300):
+        hidden = layers.Dense(4, name=f"d{index}", kernel_regularizer="l2")(hidden) + hidden
+    model = penalize.Model(x, hidden)
+    copied = copy.deepcopy(model)
+    pickle.dumps(model)
+    assert [tensor.shape for tensor in copied.outputs] == [(None, 4)]
+    assert copied.outputs[0].node.inputs
+    assert copied.layers[1] is not model.layers[1]
+    extended = penalize.Model(copied.inputs, layers.Dense(1)(copied.outputs[0]))
+    assert extended.layers[1] is copied.layers[1]
+    assert layers.Dense(2)(copy.deepcopy(x)).shape == (None, 2)
+
+
+def test_operators_take_numbers_arrays_and_tensors_on_both_sides():
+    x = penalize.Input((4,))
+    value, row, square = torch.rand(5, 4) + 0.1, np.arange(1.0, 5.0), np.eye(4)
+    tensor = torch.arange(1.0, 5.0)
+    made = [
+        row * x, x * row, row - x, x - row, row / x, x / row, x @ square,
+        2**x, x**2, x // 2, 7 // x, x % 2, 7 % x, abs(-x), tensor * x, x * tensor, np.float64(2) * x,
+    ]  # fmt: skip
+    numbers = torch.tensor(row, dtype=torch.float32)
+    expected = [
+        numbers * value, value * numbers, numbers - value, value - numbers, numbers / value, value / numbers, value,
+        2**value, value**2, value // 2, 7 // value, value % 2, 7 % value, value, tensor * value, value * tensor, 2 * value,
+    ]  # fmt: skip
+    for got, wanted in zip(penalize.Model(x, made)(value), expected, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_comparisons_and_conditions_join_as_in_keras():
+    def build(library):
+        x = library.Input((4,))
+        return library.Model(x, [(x > 0) & (x < 1), (x >= 0.5) | (x <= -0.5), ~(x > 0)])
+
+    for got, expected in zip(build(penalize)(X), build(keras)(X), strict=True):
+        assert torch.equal(got, expected)
+
+
+def test_a_symbolic_loss_is_trained_on_with_what_its_layers_pay():
+    x = penalize.Input((4,))
+    hidden = layers.Dense(3, "tanh", name="hidden")(x)
+    model = penalize.Model(x, layers.Dense(1, name="out")(hidden))
+    extra = layers.Dense(1, name="extra", kernel_regularizer="l2")
+    model.add_loss(0.1 * extra(hidden).square().sum())
+    assert [layer.name for layer in model.layers][1:] == ["hidden", "out", "extra"]
+    weights = [weight.detach().clone().requires_grad_() for weight in model.parameters()]
+    kernel, bias, out, out_bias, own, own_bias = weights
+    value = torch.from_numpy(X)
+    inner = torch.tanh(value @ kernel.T + bias)
+    penalty = 0.1 * (inner @ own.T + own_bias).square().sum() + 0.01 * own.square().sum()
+    loss = (inner @ out.T + out_bias - 1).square().mean() + penalty
+    gradients = torch.autograd.grad(loss, weights)
+    model.compile(penalize.optimizers.SGD(0.1), "mse")
+    logs = model.fit(X, np.ones((5, 1)), batch_size=5, verbose=0).history
+    assert logs["loss"] == [pytest.approx(loss.item(), rel=1e-5)]
+    assert logs["penalty"] == [pytest.approx(penalty.item(), rel=1e-5)]
+    for got, weight, gradient in zip(model.parameters(), weights, gradients, strict=True):
+        torch.testing.assert_close(got.detach(), (weight - 0.1 * gradient).detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_models_own_activity_regularizer_penalizes_every_output_once():
+    x = penalize.Input((4,))
+    first, second = layers.Dense(2), layers.Dense(3)
+    model = penalize.Model(x, {"a": first(x), "b": second(x)}, activity_regularizer="l2")
+    outputs = model(X)
+    expected = [0.01 * outputs[key].square().sum() / 5 for key in ("a", "b")]
+    torch.testing.assert_close(model.losses, expected)
+    nested = penalize.Model(x, model(x)["a"])
+    nested(X)
+    torch.testing.assert_close(nested.losses, expected)
+
+
+def test_a_subclass_may_hand_inputs_and_outputs_to_model():
+    class Small(penalize.Model):
+        def __init__(self):
+            x = penalize.Input((4,))
+            super().__init__(x, layers.Dense(2, kernel_regularizer="l2")(x), name="small")
+
+    model = Small()
+    expected = model(X)
+    assert len(model.losses) == 1
+    torch.testing.assert_close(copy.deepcopy(model)(X), expected)
+
+
+@pytest.mark.parametrize("make", [residual, shared, nested, branches])
+def test_one_compiled_and_one_exported_graph(make):
+    model = make(penalize).eval()
+    value = torch.from_numpy(X)
+    inputs = [value, value + 1] if len(model.inputs) > 1 else value
+    expected, losses = model(inputs), model.losses
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    torch.testing.assert_close(compiled(inputs), expected)
+    torch.testing.assert_close(model.losses, losses)
+    exported = torch.export.export(model, (inputs,), strict=False).module()
+    torch.testing.assert_close(exported(inputs), expected)
+
+
+def test_functional_call_and_vmap_over_a_functional_model():
+    model = residual(penalize)
+    weights = {name: torch.stack([weight, 2 * weight]) for name, weight in model.named_parameters()}
+    value = torch.from_numpy(X)
+    outputs = torch.func.vmap(lambda own: torch.func.functional_call(model, own, (value,)))(weights)
+    for index in (0, 1):
+        own = {name: stacked[index] for name, stacked in weights.items()}
+        torch.testing.assert_close(outputs[index], torch.func.functional_call(model, own, (value,)))
+
+
+@pytest.mark.parametrize("constraint", ["non_neg", "max_norm", "unit_norm", "min_max_norm"])
+def test_constraints_hold_in_fit_as_in_keras(constraint):
+    def build(library):
+        x = library.Input((6, 4))
+        three = dict.fromkeys(("kernel_constraint", "recurrent_constraint", "bias_constraint"), constraint)
+        hidden = library.layers.GRU(3, return_sequences=True, **three)(x)
+        hidden = library.layers.Conv1D(2, 2, kernel_constraint=constraint)(hidden)
+        pooled = library.layers.GlobalAveragePooling1D()(hidden)
+        return library.Model(x, library.layers.Dense(1, kernel_constraint=constraint)(pooled))
+
+    numbers = np.random.default_rng(2)
+    x = numbers.normal(size=(4, 6, 4)).astype("float32")
+    finals, weights = [], None
+    for library in (keras, penalize):
+        model = build(library)
+        weights = weights or [numbers.normal(size=w.shape).astype("float32") for w in model.get_weights()]
+        model.set_weights(weights)
+        model.compile(library.optimizers.SGD(0.3), "mse")
+        model.fit(x, np.ones((4, 1), "float32"), epochs=3, batch_size=2, shuffle=False, verbose=0)
+        finals.append(model.get_weights())
+    for got, expected in zip(finals[1], finals[0], strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
+
+
+def captured():
+    dense = layers.Dense(3)
+    dense.build((None, 4))
+    return penalize.Input((4,)) @ dense.kernel
+
+
 def unconnected():
     a, b = penalize.Input((4,)), penalize.Input((4,), name="other")
     return penalize.Model(a, a + b)
@@ -194,6 +437,33 @@ def two_names():
         (lambda: residual(penalize)(X, X), ArgumentError, "call the model with its inputs as one argument"),
         (lambda: residual(penalize)(X[:, :3]), ShapeError, r"x: expected inputs of shape \(None, 4\), got \(5, 3\)"),
         (lambda: nn.Linear(4, 2)(penalize.Input((4,))), ArgumentError, "put it into a layer: .*TorchModuleWrapper"),
+        (
+            lambda: nn.LSTM(4, 2)(penalize.Input((5, 4))),
+            ArgumentError,
+            "if a torch module asks for it, put it into a layer",
+        ),
+        (
+            lambda: nn.Dropout(0.5)(penalize.Input((4,))),
+            ArgumentError,
+            "trains whether the model does or not; put it into",
+        ),
+        (captured, ArgumentError, "has weights that the model would not have"),
+        (
+            lambda: torch.stack([penalize.Input((4,)), nn.Parameter(torch.ones(2, 4))]),
+            ArgumentError,
+            "has weights that",
+        ),
+        (lambda: np.asarray(penalize.Input((4,))), ArgumentError, "has no values yet: NumPy's functions belong into"),
+        (
+            lambda: layers.Dense(2)(penalize.Input((None,))),
+            ShapeError,
+            r"an axis of inputs of shape \(None, None\) must be known",
+        ),
+        (
+            lambda: penalize.Model(penalize.Input((4,)), penalize.Input((4,)), activty_regularizer="l2"),
+            ArgumentError,
+            "did you mean 'activity_regularizer'",
+        ),
         (lambda: bool(penalize.Input((4,)).sum() > 0), ArgumentError, "has no values yet"),
         (lambda: list(penalize.Input((4,))), ArgumentError, "cannot be iterated over"),
         (

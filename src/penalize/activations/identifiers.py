@@ -10,7 +10,7 @@ import torch
 from penalize.activations.functions import linear
 from penalize.configs import function_config
 from penalize.errors import ArgumentError, ConfigError
-from penalize.registry import built_ins, custom_names, custom_object, find, registered_name
+from penalize.registry import built_ins, custom_names, custom_object, custom_object_scope, find, registered_name
 
 __all__ = ["deserialize", "get", "serialize"]
 
@@ -74,19 +74,17 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 
     Raises `UnknownNameError` for an unknown name and `ConfigError` for another kind of config.
     """
-    customs = dict(custom_objects or {})
     if config is None:
         return None
-    name = config
-    if isinstance(config, Mapping):
-        if config.get("class_name") != "function":
-            raise ConfigError(
-                f"an activation's config has the class_name 'function', got {config.get('class_name')!r:.80}"
-            )
-        name = config.get("config")
-    if not isinstance(name, str):
-        raise ConfigError(f"an activation's config is a name, got {type(name).__name__}: {name!r:.80}")
-    if name in customs:
-        return customs[name]
-    registered = custom_object(name)
-    return find("activation", name, extra=[*custom_names(), *customs]).factory if registered is None else registered
+    with custom_object_scope(custom_objects):
+        name = config
+        if isinstance(config, Mapping):
+            if config.get("class_name") != "function":
+                raise ConfigError(
+                    f"an activation's config has the class_name 'function', got {config.get('class_name')!r:.80}"
+                )
+            name = config.get("config")
+        if not isinstance(name, str):
+            raise ConfigError(f"an activation's config is a name, got {type(name).__name__}: {name!r:.80}")
+        registered = custom_object(name)
+        return find("activation", name, extra=custom_names()).factory if registered is None else registered

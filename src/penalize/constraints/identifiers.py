@@ -8,6 +8,7 @@ from typing import Any
 from penalize.configs import Configs
 from penalize.constraints.base import Constraint
 from penalize.errors import ArgumentError
+from penalize.registry import custom_object_scope
 
 __all__ = ["deserialize", "get", "serialize"]
 
@@ -70,7 +71,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     if config is None:
         return None
-    chosen, values = CONFIGS.choose(config, custom_objects or {})
-    if values is None:
-        return chosen() if isinstance(chosen, type) else chosen
-    return CONFIGS.make(chosen, values)
+    with custom_object_scope(custom_objects):
+        chosen, values = CONFIGS.choose(config)
+        if values is None:
+            return chosen() if isinstance(chosen, type) else chosen
+        return CONFIGS.make(chosen, values)

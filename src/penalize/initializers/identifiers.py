@@ -8,6 +8,7 @@ from typing import Any
 from penalize.configs import Configs
 from penalize.errors import ArgumentError
 from penalize.initializers.base import Initializer
+from penalize.registry import custom_object_scope
 
 __all__ = ["deserialize", "get", "serialize"]
 
@@ -72,10 +73,11 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     if config is None:
         return None
-    chosen, values = CONFIGS.choose(config, custom_objects or {})
-    if values is None:
-        return chosen() if isinstance(chosen, type) else chosen
-    return CONFIGS.make(chosen, {key: _array(value) for key, value in values.items()}, WITHOUT)
+    with custom_object_scope(custom_objects):
+        chosen, values = CONFIGS.choose(config)
+        if values is None:
+            return chosen() if isinstance(chosen, type) else chosen
+        return CONFIGS.make(chosen, {key: _array(value) for key, value in values.items()}, WITHOUT)
 
 
 def _array(value: Any) -> Any:

@@ -23,6 +23,7 @@ from penalize.layers.global_pooling import (
 )
 from penalize.layers.grouped_attention import GroupQueryAttention
 from penalize.layers.gru import GRU, GRUCell
+from penalize.layers.identifiers import deserialize, serialize
 from penalize.layers.input import Input, InputLayer
 from penalize.layers.layer import Layer
 from penalize.layers.lstm import LSTM, LSTMCell
@@ -189,9 +190,11 @@ __all__ = [
     "add",
     "average",
     "concatenate",
+    "deserialize",
     "dot",
     "maximum",
     "minimum",
     "multiply",
+    "serialize",
     "subtract",
 ]

@@ -11,6 +11,7 @@ from penalize.arguments import integer, number
 from penalize.errors import ShapeError
 from penalize.layers.layer import Layer
 from penalize.layers.weights import ConstraintOf, InitializerOf, RegularizerOf
+from penalize.masks import mask_of
 from penalize.registry import built_in
 
 __all__ = ["ELU", "Activation", "LeakyReLU", "PReLU", "ReLU", "Softmax"]
@@ -102,7 +103,8 @@ class ELU(Layer):
 class Softmax(Layer):
     """`exp(x)` divided by its sum along `axis`, or along several axes together; 0 where `mask` is False.
 
-    `mask` is an argument of the call, of a shape that broadcasts to the inputs'. Source: Keras 3.15.1.
+    `mask` is an argument of the call, of a shape that broadcasts to the inputs'; one that the inputs carry has their
+    first axes. Raises ShapeError for other masks. Source: Keras 3.15.1.
 
     >>> Softmax()(torch.zeros(1, 2))
     tensor([[0.5000, 0.5000]])
@@ -115,9 +117,21 @@ class Softmax(Layer):
         self.axis = tuple(axis) if isinstance(axis, list | tuple) else axis
 
     def call(self, inputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        if mask is not None:
-            # The lowest number keeps rows finite that are masked as a whole.
-            inputs = torch.where(mask, inputs, torch.finfo(inputs.dtype).min)
+        if mask is None:
+            return self._softmax(inputs)
+        if mask is mask_of(inputs):
+            mask = mask.reshape(*mask.shape, *(1,) * (inputs.ndim - mask.ndim))
+        sizes = zip(reversed(mask.shape), reversed(inputs.shape), strict=False)
+        if mask.ndim > inputs.ndim or any(own not in (1, size) for own, size in sizes):
+            raise ShapeError(
+                f"{self.name}: mask must broadcast to the inputs, got shapes {tuple(mask.shape)} and "
+                f"{tuple(inputs.shape)}"
+            )
+        # The lowest number keeps rows finite that are masked as a whole.
+        lowest = torch.finfo(inputs.dtype).min
+        return self._softmax(inputs.masked_fill(~mask.bool(), lowest)).masked_fill(~mask.bool(), 0)
+
+    def _softmax(self, inputs: torch.Tensor) -> torch.Tensor:
         if isinstance(self.axis, tuple) and len(self.axis) > 1:
             return torch.exp(inputs - torch.logsumexp(inputs, self.axis, keepdim=True))
         return activations.softmax(inputs, self.axis[0] if isinstance(self.axis, tuple) else self.axis)

@@ -3,45 +3,14 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from typing import Any
 
 from torch import nn
 
-from penalize.errors import ArgumentError
+from penalize.layers.described import arguments_of
 from penalize.layers.layer import Layer
 
-__all__ = ["arguments_of", "fresh_copy"]
-
-# What a Sequential learns from its first layer, and knows itself from then on.
-OF_A_FIRST_LAYER = ("input_shape", "input_dim")
-OF_EVERY_LAYER = ("activity_regularizer", "mask_activity", "trainable", "dtype", "autocast", "name")
-
-
-def arguments_of(layer: Layer) -> dict[str, Any]:
-    """The constructor's arguments as they are now: each is an attribute of the same name.
-
-    Raises ArgumentError for a layer that does not keep one of its arguments.
-
-    >>> import penalize
-    >>> arguments_of(penalize.layers.Dense(3, "relu"))["units"]
-    3
-    """
-    parameters = inspect.signature(type(layer)).parameters.values()
-    own = [p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)]
-    further = OF_EVERY_LAYER if any(p.kind is p.VAR_KEYWORD for p in parameters) else ()
-    arguments = {}
-    for name in dict.fromkeys([*own, *layer.further_arguments, *further]):
-        if name in layer.left_out_arguments or (name in OF_A_FIRST_LAYER and not hasattr(layer, name)):
-            continue
-        attribute = "dtype_policy" if name == "dtype" else name
-        if not hasattr(layer, attribute):
-            raise ArgumentError(
-                f"{layer.name}: cannot be made anew: {type(layer).__name__} does not keep its argument {name!r} as an "
-                "attribute of that name"
-            )
-        arguments[name] = getattr(layer, attribute)
-    return arguments
+__all__ = ["fresh_copy"]
 
 
 def fresh_copy(layer: Any, **changes: Any) -> Any:
@@ -51,7 +20,10 @@ def fresh_copy(layer: Any, **changes: Any) -> Any:
     """
     if isinstance(layer, Layer):
         arguments = {name: _copied(value) for name, value in {**arguments_of(layer), **changes}.items()}
-        return type(layer)(**arguments)
+        made = type(layer)(**arguments)
+        # A layer without weights casts its inputs only when it was given a dtype.
+        made.dtype_given = layer.dtype_given or "dtype" in changes
+        return made
     return copy.deepcopy(layer)
 
 

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from penalize.arguments import choice, integers
-from penalize.errors import ArgumentError, ShapeError
+from penalize.errors import ArgumentError, NotBuiltError, ShapeError
 from penalize.layers.cells import States
 from penalize.layers.lstm import LSTMCell
 from penalize.layers.padding import output_size, pad_same
@@ -57,6 +57,7 @@ class _ConvLSTMCell(LSTMCell):
                 f"{self.name}: one timestep must have rank {self.rank + 2}, got shape {tuple(input_shape)}"
             )
         channels = input_shape[1 if self.data_format == "channels_first" else -1]
+        self.step_shape = tuple(input_shape)
         self.build_weight("kernel", (*self.kernel_size, channels, 4 * self.filters))
         self.build_weight("recurrent_kernel", (*self.kernel_size, self.filters, 4 * self.filters))
         if self.use_bias:
@@ -71,6 +72,14 @@ class _ConvLSTMCell(LSTMCell):
             output_size(size, window, self.padding, stride, dilation) for size, window, stride, dilation in options
         ]
         return (step_shape[0], self.filters, *spatial) if first else (step_shape[0], *spatial, self.filters)
+
+    def get_initial_state(self, batch_size: int) -> States:
+        """States of zeros, for timesteps of the shape that the layer was built for."""
+        if not self.built:
+            raise NotBuiltError(f"{self.name}: the shape of the states is known once it is built")
+        shape = self.state_shape((batch_size, *self.step_shape[1:]))
+        weight = self.weight_ih
+        return [torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in range(2)]
 
     def convolved(
         self, sequences: torch.Tensor, states: States, mask: torch.Tensor | None, zero_output: bool

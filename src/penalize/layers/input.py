@@ -28,6 +28,8 @@ class InputLayer(Layer):
     (None, 28, 28)
     """
 
+    left_out_arguments = ("shape", "batch_size")
+
     def __init__(
         self,
         shape: Sequence[int | None] | None = None,

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["as_floating", "as_tensors", "shapes_of", "widened"]
+from penalize.masks import mask_of, set_masks
+
+__all__ = ["as_floating", "as_tensors", "cast", "shapes_of", "widened"]
 
 
 def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device | None) -> Any:
@@ -20,9 +22,16 @@ def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, 
         tensor = torch.from_numpy(np.require(value, requirements=["C", "W"]))
         tensor = tensor if device is None else tensor.to(device)
         value = tensor.to(array_dtype) if tensor.is_floating_point() else tensor
-    if dtype is not None and isinstance(value, torch.Tensor) and value.is_floating_point():
-        return value.to(dtype)
-    return value
+    return cast(value, dtype) if isinstance(value, torch.Tensor) else value
+
+
+def cast(x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+    """A floating tensor in `dtype`, if one is given, with the mask that it carries; others as they are."""
+    if dtype is None or x.dtype == dtype or not x.is_floating_point():
+        return x
+    other = x.to(dtype)
+    set_masks(other, mask_of(x))
+    return other
 
 
 def as_floating(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -6,7 +6,7 @@ import functools
 import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import nn
@@ -14,8 +14,9 @@ from torch import nn
 from penalize import activations
 from penalize.arguments import integer
 from penalize.errors import ArgumentError, naming, nearest
+from penalize.layers.described import arguments_from, config_of
 from penalize.layers.dtypes import as_policy
-from penalize.layers.inputs import as_tensors, shapes_of
+from penalize.layers.inputs import as_tensors, cast, shapes_of
 from penalize.layers.naming import unique_name
 from penalize.layers.symbolic import apply, find_symbolic, is_symbolic
 from penalize.layers.tracking import as_container
@@ -216,6 +217,19 @@ class Layer(Weighted):
         with naming(f"{self.name}: activity_regularizer"):
             self.declarations.activity.regularizer = identifier
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments as they are now, in Keras's form: plain numbers, strings, lists and dicts.
+
+        Raises ArgumentError for an argument that is no attribute of the same name, ConfigError for one that could not
+        be read back.
+        """
+        return config_of(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A new layer with the arguments that `get_config` gave."""
+        return cls(**arguments_from(config))
+
     # The life of a call.
 
     def forward(self, *args: Any, training: bool | None = None, **kwargs: Any) -> Any:
@@ -239,8 +253,9 @@ class Layer(Weighted):
             given = [self._as_tensors(arg) for arg in args]
             named = {key: self._as_tensors(value) for key, value in kwargs.items()}
             output = self.in_compute_dtype(self.call, *given, **named)
-            if masked or self._computes_mask:
-                self._hand_on_mask(first, output)
+            given_mask = named.get("mask")
+            if masked or self._computes_mask or given_mask is not None:
+                self._hand_on_mask(first, given_mask, output)
             if self.declarations.activity.regularizer is not None:
                 self._record_activity(output)
             return output
@@ -278,8 +293,8 @@ class Layer(Weighted):
                 if mask is not None:
                     kwargs[name] = mask
 
-    def _hand_on_mask(self, inputs: Any, output: Any) -> None:
-        previous = masks_of(inputs)
+    def _hand_on_mask(self, inputs: Any, given: Any, output: Any) -> None:
+        previous = masks_of(inputs) if given is None else given
         if self.supports_masking:
             set_masks(output, self.compute_mask(inputs, previous))
         elif previous is not None and masks_of(output) is None:
@@ -330,8 +345,7 @@ class Layer(Weighted):
         """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them."""
         dtype = self.input_dtype()
         if isinstance(value, torch.Tensor):
-            cast = self.autocast and dtype is not None and value.dtype != dtype and value.is_floating_point()
-            return value.to(dtype) if cast else value
+            return cast(value, dtype) if self.autocast else value
         below = next((p for p in self.parameters() if p.is_floating_point()), None)
         device = None if below is None else below.device
         array_dtype = dtype or (self.variable_dtype if below is None else below.dtype)

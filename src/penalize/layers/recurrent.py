@@ -11,6 +11,7 @@ from penalize.layers.cells import Cell, States
 from penalize.layers.layer import Layer
 from penalize.layers.naming import unique_name
 from penalize.layers.stacked_cells import StackedRNNCells
+from penalize.layers.symbolic import in_trial
 from penalize.placement import next_position, record_activity
 from penalize.registry import built_in
 
@@ -83,6 +84,12 @@ class RNN(Layer):
                 f"{self.name}: inputs must be (batch, time, ...) with one timestep at least, got shape "
                 f"{tuple(sequences.shape)}"
             )
+        if mask is not None:
+            mask = mask.squeeze(-1).bool() if mask.ndim == 3 and mask.shape[-1] == 1 else mask.bool()
+        if mask is not None and mask.shape != sequences.shape[:2]:
+            raise ShapeError(
+                f"{self.name}: mask must be (batch, time), {tuple(sequences.shape[:2])}, got shape {tuple(mask.shape)}"
+            )
         states = self._first_states(sequences, initial_state)
         if self.go_backwards:
             sequences, mask = sequences.flip(1), None if mask is None else mask.flip(1)
@@ -95,7 +102,7 @@ class RNN(Layer):
             for cell in self._cells:
                 if isinstance(cell, Cell):
                     cell.end_sequence()
-        if self.stateful:
+        if self.stateful and not in_trial():
             self.states = _mapped(states, torch.Tensor.detach)
         output = outputs if self.return_sequences else outputs[:, -1]
         return (output, *states) if self.return_state else output
@@ -117,7 +124,8 @@ class RNN(Layer):
         return outputs, states
 
     def input_dtype(self) -> torch.dtype | None:
-        return super().input_dtype() if self.dtype_given else self._cells[0].input_dtype()
+        own = self._cells[0].input_dtype()
+        return super().input_dtype() if own is None else own
 
     def penalized_output(self, output: Any) -> Any:
         return output[0] if self.return_state else output
@@ -151,7 +159,7 @@ class RNN(Layer):
         return self.cell.layers if isinstance(self.cell, StackedRNNCells) else [self.cell]
 
     def _first_states(self, sequences: torch.Tensor, given: Any) -> list[Any]:
-        if given is None and self.stateful and self.states is not None:
+        if given is None and self.stateful and self.states is not None and not in_trial():
             batch = next(iter(_tensors(self.states))).shape[0]
             if batch != sequences.shape[0]:
                 raise ShapeError(
@@ -159,6 +167,9 @@ class RNN(Layer):
                     "reset_state() begins anew"
                 )
             given = self.states
+            if not torch.compiler.is_compiling():
+                # Those of `predict` and of validation, in inference mode, cannot stand in a graph as they are.
+                given = _mapped(given, lambda state: state.clone() if state.is_inference() else state)
         if given is None:
             given = self.zero_states(sequences)
         states = _as_list(given)
@@ -245,7 +256,13 @@ class CellLayer(RNN):
         cell = self.cell
         if mask is not None or self.use_cudnn is False or not cell.has_kernel():
             return super().run(sequences, states, mask)
-        outputs, states = cell.in_compute_dtype(cell.sequence, sequences, states)
+        try:
+            outputs, states = cell.in_compute_dtype(cell.sequence, sequences, states)
+        except RuntimeError as error:
+            # Inside `torch.func.vmap` torch 2.13 has steps only.
+            if "Batching rule" not in str(error):
+                raise
+            return super().run(sequences, states, mask)
         if cell.activity_regularizer is not None:
             self.pay_for(cell, list(outputs.unbind(1)))
         return outputs, states

@@ -73,6 +73,11 @@ class _SpatialDropout(Dropout):
     rank: ClassVar[int]
     data_format = "channels_last"
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; `trainable` only where it is False, as Keras's class does not take it."""
+        config = super().get_config()
+        return config if config["trainable"] is False else {key: config[key] for key in config if key != "trainable"}
+
     def mask_shape(self, inputs: torch.Tensor) -> list[int]:
         if inputs.ndim != self.rank + 2:
             raise ShapeError(f"{self.name}: inputs must have rank {self.rank + 2}, got shape {tuple(inputs.shape)}")

@@ -184,6 +184,10 @@ class ZeroPadding1D(_ZeroPadding):
 
     rank = 1
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the padding as a pair."""
+        return {**super().get_config(), "padding": list(self.padding[0])}
+
 
 @built_in("layer", module="keras.layers")
 class ZeroPadding2D(_ZeroPadding):
@@ -225,6 +229,10 @@ class UpSampling1D(_UpSampling):
     """
 
     rank = 1
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments; the size as one integer."""
+        return {**super().get_config(), "size": self.size[0]}
 
 
 @built_in("layer", module="keras.layers")

@@ -6,24 +6,39 @@ function on zeros, for two sizes of every axis that is not known: where results 
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
-from penalize.errors import ArgumentError
+from penalize.errors import ArgumentError, ShapeError
 from penalize.masks import mask_of, set_masks
 
-__all__ = ["Node", "SymbolicTensor", "apply", "find_symbolic", "is_symbolic", "mapped", "symbolic_input"]
+__all__ = [
+    "Node",
+    "SymbolicTensor",
+    "apply",
+    "find_symbolic",
+    "in_trial",
+    "is_symbolic",
+    "mapped",
+    "symbolic_input",
+    "trial",
+]
 
 # The sizes that stand for an unknown batch size, and for other unknown sizes.
 BATCHES = (2, 3)
 SIZES = (32, 64)
 
+PUT_INTO_A_LAYER = "put it into a layer: penalize.layers.TorchModuleWrapper(module)"
+
 _counter = itertools.count()
+_trials: list[None] = []
 
 
 class Node:
@@ -44,6 +59,18 @@ class Node:
     def inputs(self) -> list[SymbolicTensor]:
         """The symbolic tensors among the arguments."""
         return find_symbolic([self.args, self.kwargs])
+
+
+def _operator(function: Callable[..., Any], swapped: bool = False) -> Any:
+    """The method of a binary operator; arrays are taken in the dtype of the symbolic tensor, if both are floating."""
+
+    def method(self: SymbolicTensor, other: Any) -> Any:
+        if isinstance(other, np.ndarray):
+            floats = self.dtype.is_floating_point and other.dtype.kind == "f"
+            other = torch.as_tensor(other, dtype=self.dtype if floats else None)
+        return apply(function, (other, self) if swapped else (self, other), {})
+
+    return method
 
 
 class SymbolicTensor:
@@ -94,50 +121,37 @@ class SymbolicTensor:
     def __iter__(self) -> Any:
         raise ArgumentError(f"{self!r} cannot be iterated over: use x[:, 0] or torch.unbind in the call of a Layer")
 
+    def __array__(self, *_: Any, **__: Any) -> Any:
+        raise ArgumentError(f"{self!r} has no values yet: NumPy's functions belong into the call of a Layer")
+
+    # So that NumPy leaves `array * x` to this class.
+    __array_ufunc__ = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the way back to the inputs, which copying would follow as deep as the model is: `Graph` restores it.
+        return {**self.__dict__, "node": None if self.node.inputs else self.node}
+
+    __add__, __radd__ = _operator(operator.add), _operator(operator.add, swapped=True)
+    __sub__, __rsub__ = _operator(operator.sub), _operator(operator.sub, swapped=True)
+    __mul__, __rmul__ = _operator(operator.mul), _operator(operator.mul, swapped=True)
+    __matmul__, __rmatmul__ = _operator(operator.matmul), _operator(operator.matmul, swapped=True)
+    __truediv__, __rtruediv__ = _operator(operator.truediv), _operator(operator.truediv, swapped=True)
+    __floordiv__, __rfloordiv__ = _operator(operator.floordiv), _operator(operator.floordiv, swapped=True)
+    __mod__, __rmod__ = _operator(operator.mod), _operator(operator.mod, swapped=True)
+    __pow__, __rpow__ = _operator(operator.pow), _operator(operator.pow, swapped=True)
+    __and__, __rand__ = _operator(operator.and_), _operator(operator.and_, swapped=True)
+    __or__, __ror__ = _operator(operator.or_), _operator(operator.or_, swapped=True)
+    __lt__, __le__ = _operator(operator.lt), _operator(operator.le)
+    __gt__, __ge__ = _operator(operator.gt), _operator(operator.ge)
+
     def __neg__(self) -> Any:
         return apply(operator.neg, (self,), {})
 
-    def __add__(self, other: Any) -> Any:
-        return apply(operator.add, (self, other), {})
+    def __abs__(self) -> Any:
+        return apply(operator.abs, (self,), {})
 
-    def __radd__(self, other: Any) -> Any:
-        return apply(operator.add, (other, self), {})
-
-    def __sub__(self, other: Any) -> Any:
-        return apply(operator.sub, (self, other), {})
-
-    def __rsub__(self, other: Any) -> Any:
-        return apply(operator.sub, (other, self), {})
-
-    def __mul__(self, other: Any) -> Any:
-        return apply(operator.mul, (self, other), {})
-
-    def __rmul__(self, other: Any) -> Any:
-        return apply(operator.mul, (other, self), {})
-
-    def __truediv__(self, other: Any) -> Any:
-        return apply(operator.truediv, (self, other), {})
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return apply(operator.truediv, (other, self), {})
-
-    def __pow__(self, other: Any) -> Any:
-        return apply(operator.pow, (self, other), {})
-
-    def __lt__(self, other: Any) -> Any:
-        return apply(operator.lt, (self, other), {})
-
-    def __le__(self, other: Any) -> Any:
-        return apply(operator.le, (self, other), {})
-
-    def __gt__(self, other: Any) -> Any:
-        return apply(operator.gt, (self, other), {})
-
-    def __ge__(self, other: Any) -> Any:
-        return apply(operator.ge, (self, other), {})
-
-    def __matmul__(self, other: Any) -> Any:
-        return apply(operator.matmul, (self, other), {})
+    def __invert__(self) -> Any:
+        return apply(operator.invert, (self,), {})
 
 
 def _of_one_zero(sample: torch.Tensor) -> torch.Tensor:
@@ -164,17 +178,53 @@ def symbolic_input(layer: Any, batch_shape: Sequence[int | None], dtype: torch.d
 def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """What a layer or function makes of symbolic arguments: symbolic tensors, nested as its outputs are."""
     node = Node(function, args, kwargs)
-    for value in [*args, *kwargs.values()]:
-        if isinstance(value, nn.Parameter):
-            raise ArgumentError(
-                "a torch module was called with a SymbolicTensor; put it into a layer: "
-                "penalize.layers.TorchModuleWrapper(module)"
-            )
-    first, second = (function(*_sample(args, index), **_sample(kwargs, index)) for index in (0, 1))
+    trains = kwargs.get("training") is True and not isinstance(function, nn.Module)
+    if trains or _holds_weight([*args, *kwargs.values()]):
+        what = "trains whether the model does or not" if trains else "has weights that the model would not have"
+        raise ArgumentError(
+            f"a torch module or function was called with a SymbolicTensor, and {what}; {PUT_INTO_A_LAYER}"
+        )
+    with trial():
+        first = function(*_sample(args, 0), **_sample(kwargs, 0))
+        try:
+            second = function(*_sample(args, 1), **_sample(kwargs, 1))
+        except ShapeError as error:
+            # The first sizes are those that weights were built for.
+            unknown = [tensor.shape for tensor in node.inputs if None in tensor.shape[1:]]
+            if not unknown:
+                raise
+            raise ShapeError(f"an axis of inputs of shape {unknown[0]} must be known, not None: {error}") from error
     node.outputs = _paired(first, second, node)
     if not find_symbolic([node.outputs]):
-        raise ArgumentError(f"{function!r:.80} must give tensors, got {type(first).__name__}")
+        raise ArgumentError(
+            f"{getattr(function, '__name__', repr(function)):.80} of a SymbolicTensor must give tensors, got "
+            f"{type(first).__name__}; if a torch module asks for it, {PUT_INTO_A_LAYER}"
+        )
     return node.outputs
+
+
+def _holds_weight(value: Any) -> bool:
+    """Whether any tensor in nested lists, tuples and dicts is a parameter, or made of one."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(_holds_weight(item) for item in value)
+    return isinstance(value, nn.Parameter) or (isinstance(value, torch.Tensor) and value.requires_grad)
+
+
+@contextlib.contextmanager
+def trial() -> Iterator[None]:
+    """While layers are only run to see shapes, on zeros: `in_trial()` tells them to keep nothing of it."""
+    _trials.append(None)
+    try:
+        yield
+    finally:
+        _trials.pop()
+
+
+def in_trial() -> bool:
+    """Whether a call is only made to see shapes or to build."""
+    return bool(_trials)
 
 
 def is_symbolic(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

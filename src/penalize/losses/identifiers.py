@@ -11,7 +11,7 @@ from penalize.configs import Configs
 from penalize.errors import ArgumentError, ConfigError
 from penalize.losses.base import FunctionLoss, Loss
 from penalize.losses.wrappers import CallableLoss, TorchLoss
-from penalize.registry import built_ins
+from penalize.registry import built_ins, custom_object_scope
 
 __all__ = ["deserialize", "get", "serialize"]
 
@@ -76,11 +76,12 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     if config is None:
         return None
-    chosen, values = CONFIGS.choose(config, custom_objects or {})
-    if values is None:
-        return _as_loss(chosen)
-    loss: Loss = CONFIGS.make(chosen, values)
-    return loss
+    with custom_object_scope(custom_objects):
+        chosen, values = CONFIGS.choose(config)
+        if values is None:
+            return _as_loss(chosen)
+        loss: Loss = CONFIGS.make(chosen, values)
+        return loss
 
 
 def _as_loss(thing: Any) -> Loss:

@@ -63,10 +63,19 @@ def reduce(
 
 
 def kept_values(y_pred: Any, values: torch.Tensor) -> torch.Tensor | None:
-    """The mask that predictions carry, with as many axes as the values; None without one."""
+    """The mask that predictions carry, with as many axes as the values; None without one, and for a single value.
+
+    Raises `ShapeError` where there is no value for each entry of the mask: padding would count.
+    """
     mask = mask_of(y_pred)
-    if mask is None or mask.ndim > values.ndim or mask.shape != values.shape[: mask.ndim]:
+    if mask is None or values.ndim == 0:
         return None
+    if mask.shape != values.shape[: mask.ndim]:
+        raise ShapeError(
+            f"predictions have a mask of shape {tuple(mask.shape)}, which needs a value for each of its entries, but "
+            f"the values have shape {tuple(values.shape)}: give y_true the axes of the predictions, also a last one of "
+            "size 1"
+        )
     kept: torch.Tensor = mask.reshape(*mask.shape, *(1,) * (values.ndim - mask.ndim)).to(values.device)
     return kept.expand(values.shape)
 

@@ -2,7 +2,8 @@
 
 from penalize.models.cloning import clone_model
 from penalize.models.history import History
+from penalize.models.json_files import model_from_json
 from penalize.models.model import Model
 from penalize.models.sequential import Sequential
 
-__all__ = ["History", "Model", "Sequential", "clone_model"]
+__all__ = ["History", "Model", "Sequential", "clone_model", "model_from_json"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from penalize.errors import ArgumentError
 from penalize.layers import Layer
+from penalize.layers.described import CONFIGS
 from penalize.layers.symbolic import SymbolicTensor, find_symbolic
 from penalize.models.graph import Graph
 
@@ -35,6 +37,8 @@ class Functional(Layer):
     def call(self, *args: Any, **kwargs: Any) -> Any:
         if self.graph is None:
             return super().call(*args, **kwargs)
+        if not args and list(kwargs) == ["inputs"]:
+            args, kwargs = (kwargs["inputs"],), {}
         if len(args) != 1 or kwargs:
             raise ArgumentError(
                 f"{self.name}: call the model with its inputs as one argument, a list or dict for several"
@@ -68,6 +72,13 @@ class Functional(Layer):
         """The symbolic outputs of a `Model(inputs, outputs)`."""
         return find_symbolic([self._require_graph().outputs])
 
+    def to_json(self, **options: Any) -> str:
+        """The config as JSON text, which `model_from_json`, and Keras, make a model of; `options` go to `json.dumps`.
+
+        Without weights and without what `compile` set. Raises ConfigError for what could not be read back.
+        """
+        return json.dumps(CONFIGS.write(self), **options)
+
     def _require_graph(self) -> Graph:
         if self.graph is None:
             raise ArgumentError(f"{self.name}: only a Model(inputs, outputs) has symbolic inputs and outputs")
@@ -77,6 +88,8 @@ class Functional(Layer):
         """Make the layers of the graph parts of this one, under their names."""
         for layer in layers:
             name = layer.name.replace(".", "_")
+            while name not in self._modules and (name in vars(self) or hasattr(type(self), name)):
+                name += "_"  # "inputs", "outputs", ... are the model's own
             held = self._modules.get(name)
             if held is not None and held is not layer:
                 raise ArgumentError(f"{self.name}: two layers are named {layer.name!r}; give one another name")

@@ -40,6 +40,13 @@ class Graph:
             self.added.pop()
             raise
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Each symbolic tensor finds its node again, which is left out when it is copied."""
+        self.__dict__.update(state)
+        for node in self.nodes:
+            for tensor in find_symbolic([node.outputs]):
+                tensor.node = node
+
     @property
     def layers(self) -> list[Layer]:
         """The layers, once each: those farthest from the outputs first, as Keras lists them."""
@@ -53,7 +60,7 @@ class Graph:
         return mapped(node.outputs, lambda tensor: tensor.shape)
 
     def run(self, inputs: Any) -> tuple[Any, list[torch.Tensor]]:
-        """The outputs for these inputs, and the added tensors."""
+        """The outputs for these inputs, of a list of one that one itself, as Keras does; and the added tensors."""
         values = {id(source): value for source, value in zip(self.sources, self._matched(inputs), strict=True)}
 
         def value_of(tensor: SymbolicTensor) -> Any:
@@ -67,7 +74,10 @@ class Graph:
                 continue
             result = node.function(*mapped(node.args, value_of), **mapped(node.kwargs, value_of))
             _assign(own, result, values)
-        return mapped(self.outputs, value_of), [value_of(tensor) for tensor in self.added]
+        outputs = mapped(self.outputs, value_of)
+        if isinstance(outputs, list | tuple) and len(outputs) == 1:
+            outputs = outputs[0]
+        return outputs, [value_of(tensor) for tensor in self.added]
 
     def _matched(self, inputs: Any) -> list[Any]:
         """The values in the order of the inputs: nested as those are, or a dict by the names of the `Input`s."""
@@ -93,6 +103,7 @@ class Graph:
         """The nodes, the farthest from the outputs first; among equals in the order in which they are first needed."""
         needed: list[Node] = []
         seen: set[int] = set()
+        place: dict[int, int] = {}
         known = {id(source) for source in self.sources}
         sources = {id(source.node) for source in self.sources}
 
@@ -101,6 +112,7 @@ class Graph:
             if id(node) in seen:
                 return
             seen.add(id(node))
+            place.setdefault(_placed(node), len(place))
             if id(tensor) not in known:
                 if not node.inputs:
                     raise ArgumentError(
@@ -113,22 +125,25 @@ class Graph:
 
         for tensor in find_symbolic([self.outputs, self.added]):
             visit(tensor)
-        needed.extend(source.node for source in self.sources if id(source.node) not in seen)
+        for source in self.sources:
+            if id(source.node) not in seen:
+                needed.append(source.node)
+                place[_placed(source.node)] = -1
         depths: dict[int, int] = {}
         of_layer: dict[int, int] = {}
         for node in reversed(needed):
             # All calls of a shared layer stand as far from the outputs as its farthest.
-            layer = id(node.function) if isinstance(node.function, Layer) else id(node)
-            depth = max(depths.get(id(node), 0), of_layer.get(layer, 0))
-            depths[id(node)] = of_layer[layer] = depth
+            depth = max(depths.get(id(node), 0), of_layer.get(_placed(node), 0))
+            depths[id(node)] = of_layer[_placed(node)] = depth
             if id(node) not in sources:
                 for tensor in node.inputs:
                     depths[id(tensor.node)] = max(depths.get(id(tensor.node), 0), depth + 1)
-        order = {id(node): place for place, node in enumerate(needed)}
-        deepest = max(depths.values())
-        return sorted(
-            needed, key=lambda node: (-(deepest if id(node) in sources else depths[id(node)]), order[id(node)])
-        )
+        return sorted(needed, key=lambda node: (-depths[id(node)], place[_placed(node)]))
+
+
+def _placed(node: Node) -> int:
+    """What has one place among the layers: all calls of a layer; each call of a function."""
+    return id(node.function) if isinstance(node.function, Layer) else id(node)
 
 
 def _assign(symbolic: Any, result: Any, values: dict[int, Any]) -> None:

@@ -28,6 +28,7 @@ from penalize.errors import (
     nearest,
 )
 from penalize.layers import Layer
+from penalize.layers.symbolic import trial
 from penalize.models.data import (
     as_loader,
     class_weights,
@@ -271,7 +272,7 @@ class Model(Functional):
         modes = {module: module.training for module in self.modules()}
         self.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), trial():
                 self(first_inputs(loader))
         finally:
             for module, mode in modes.items():

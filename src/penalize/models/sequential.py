@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 import torch
 from torch import nn
 
-from penalize.errors import ArgumentError, PenalizeError
+from penalize.errors import ArgumentError, ConfigError, PenalizeError
 from penalize.layers import InputLayer, Layer
-from penalize.layers.symbolic import SymbolicTensor
+from penalize.layers.described import CONFIGS, arguments_from, config_of, layer_from
+from penalize.layers.symbolic import SymbolicTensor, trial
 from penalize.models.model import Model
 from penalize.placement import records_below
 from penalize.registry import built_in
@@ -18,7 +19,7 @@ from penalize.registry import built_in
 __all__ = ["Sequential"]
 
 
-@built_in("model", module="keras")
+@built_in("layer", module="keras")
 class Sequential(Model):
     """A model that calls its layers one after the other; also takes any `nn.Module` as a layer.
 
@@ -111,6 +112,47 @@ class Sequential(Model):
             inputs = layer(inputs)
         return inputs
 
+    def get_config(self) -> dict[str, Any]:
+        """The config in Keras's form: the layers from the Input on; a layer that stands twice is written twice.
+
+        Keras reads no `trainable` and no `activity_regularizer` of a Sequential; here they come back.
+        Raises ConfigError for what could not be read back, such as a plain torch module.
+        """
+        config: dict[str, Any] = {**config_of(self, without=["layers"]), "layers": []}
+        for layer in [*([self.input_layer] if self.input_layer is not None else []), *self.stack]:
+            if not isinstance(layer, Layer):
+                raise ConfigError(f"{self.name}: {type(layer).__name__} is no Layer, and has no config")
+            config["layers"].append(CONFIGS.write(layer))
+        if self.input_layer is not None:
+            config["build_input_shape"] = list(self.input_layer.batch_shape)
+        return config
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A new model with the layers that `get_config` gave, and fresh weights.
+
+        Raises ConfigError for a config that does not fit, and for two layers of one name that differ.
+        """
+        values = dict(config)
+        entries, shape = values.pop("layers", None), values.pop("build_input_shape", None)
+        if not isinstance(entries, list):
+            raise ConfigError(f"{cls.__name__}: layers must be a list of configs, got {type(entries).__name__}")
+        trainable = values.pop("trainable", True)
+        model = cls(**arguments_from(values))
+        known: dict[str, tuple[Any, Layer]] = {}
+        for entry in entries:
+            layer = layer_from(entry)
+            before, same = known.get(layer.name, (entry, layer))
+            if before != entry:
+                raise ConfigError(f"{model.name}: two different layers are named {layer.name!r:.80}")
+            known[layer.name] = (entry, same)
+            model.add(same)
+        if shape is not None and model.input_layer is None:
+            model.build(shape)
+        if trainable is False:
+            model.trainable = False
+        return model
+
     def __len__(self) -> int:
         return len(self._modules)
 
@@ -134,7 +176,8 @@ class Sequential(Model):
             mode = layer.training
             layer.eval()
             try:
-                sample = layer(sample)
+                with trial():
+                    sample = layer(sample)
             except (RuntimeError, ValueError, TypeError) as error:
                 if isinstance(error, PenalizeError):
                     raise

@@ -11,7 +11,7 @@ import torch
 from penalize.configs import Configs
 from penalize.errors import ArgumentError
 from penalize.optimizers.base import Optimizer
-from penalize.registry import is_built_in_name
+from penalize.registry import custom_object_scope, is_built_in_name
 
 __all__ = ["TorchOptimizer", "deserialize", "get", "serialize"]
 
@@ -99,7 +99,8 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     if config is None:
         return None
-    if isinstance(config, str) and is_built_in_name("optimizer", config.lower()):
-        config = config.lower()
-    chosen, values = CONFIGS.choose(config, custom_objects or {})
-    return CONFIGS.make(chosen, values or {}, WITHOUT)
+    with custom_object_scope(custom_objects):
+        if isinstance(config, str) and is_built_in_name("optimizer", config.lower()):
+            config = config.lower()
+        chosen, values = CONFIGS.choose(config)
+        return CONFIGS.make(chosen, values or {}, WITHOUT)

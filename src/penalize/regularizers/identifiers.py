@@ -7,6 +7,7 @@ from typing import Any
 
 from penalize.configs import Configs
 from penalize.errors import ArgumentError, StrengthError
+from penalize.registry import custom_object_scope
 from penalize.regularizers.base import Regularizer
 from penalize.regularizers.norms import l1_l2
 from penalize.regularizers.strength import strength_attributes
@@ -80,14 +81,15 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     """
     if config is None:
         return None
-    if isinstance(config, str) and config in PRESETS:
-        return PRESETS[config]()
-    if isinstance(config, Mapping) and config.get("class_name") in ("l1_l2", "l1l2"):
-        config = {**config, "class_name": "L1L2"}
-    chosen, values = CONFIGS.choose(config, custom_objects or {})
-    if values is None:
-        return chosen() if isinstance(chosen, type) else chosen
-    for key in strength_attributes(chosen):
-        if key in values and values[key] is None:
-            raise StrengthError(f"{chosen.__name__}: {key} must be a finite real number >= 0, got None")
-    return CONFIGS.make(chosen, values)
+    with custom_object_scope(custom_objects):
+        if isinstance(config, str) and config in PRESETS:
+            return PRESETS[config]()
+        if isinstance(config, Mapping) and config.get("class_name") in ("l1_l2", "l1l2"):
+            config = {**config, "class_name": "L1L2"}
+        chosen, values = CONFIGS.choose(config)
+        if values is None:
+            return chosen() if isinstance(chosen, type) else chosen
+        for key in strength_attributes(chosen):
+            if key in values and values[key] is None:
+                raise StrengthError(f"{chosen.__name__}: {key} must be a finite real number >= 0, got None")
+        return CONFIGS.make(chosen, values)

@@ -1,0 +1,35 @@
+"""A model from JSON text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from penalize.errors import ConfigError
+from penalize.layers.described import layer_from
+from penalize.models.model import Model
+from penalize.registry import custom_object_scope
+from penalize.strict_json import parse
+
+__all__ = ["model_from_json"]
+
+
+def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Model:
+    """The model that `to_json` described, or Keras's `to_json`, with fresh weights; it is not compiled.
+
+    Nothing is imported: classes are chosen among the built-ins, what is registered, and `custom_objects`.
+
+    Raises ConfigError, UnknownNameError or ArgumentError for a text or config that does not fit.
+    Source: Keras 3.15.1, `keras.models.model_from_json`.
+
+    >>> import penalize
+    >>> model = penalize.Sequential([penalize.Input((3,)), penalize.layers.Dense(2, kernel_regularizer="l2")])
+    >>> model_from_json(model.to_json()).layers[0].kernel_regularizer
+    L2(l2=0.01)
+    """
+    config = parse(json_string, "the JSON of a model")
+    with custom_object_scope(custom_objects):
+        model = layer_from(config)
+    if not isinstance(model, Model):
+        raise ConfigError(f"the JSON of a model: it describes a {type(model).__name__}, which is no Model")
+    return model

@@ -1,0 +1,100 @@
+"""The one parser of JSON from strangers: strict, and bounded before anything is built.
+
+Refused are duplicate keys, NaN and Infinity, numbers of many digits, deep nesting, lone surrogates, and text that is
+not UTF-8 or longer than a config can be.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from penalize.errors import ConfigError
+
+__all__ = ["parse"]
+
+MOST_BYTES = 2**24
+MOST_DEPTH = 64
+MOST_DIGITS = 40
+MOST_VALUES = 10**6
+
+_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+
+
+def parse(text: str | bytes, what: str) -> Any:
+    """The value that a JSON text describes; `what` stands in front of errors.
+
+    Raises ConfigError for everything above.
+
+    >>> parse('{"units": 3}', "a config")
+    {'units': 3}
+    >>> parse('{"units": 3, "units": 4}', "a config")
+    Traceback (most recent call last):
+    ...
+    penalize.errors.ConfigError: a config: the key 'units' stands twice in one object
+    """
+    if isinstance(text, bytes):
+        if len(text) > MOST_BYTES:
+            raise ConfigError(f"{what}: more than {MOST_BYTES} bytes")
+        try:
+            text = text.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{what}: not UTF-8: {error.reason} at byte {error.start}") from None
+    if not isinstance(text, str):
+        raise ConfigError(f"{what}: expected JSON text, got {type(text).__name__}")
+    if len(text) > MOST_BYTES:
+        raise ConfigError(f"{what}: more than {MOST_BYTES} characters")
+    _check_nesting(text, what)
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = set()
+        for key, _ in pairs:
+            if key in keys:
+                raise ConfigError(f"{what}: the key {key[:80]!r} stands twice in one object")
+            keys.add(key)
+        return dict(pairs)
+
+    def constant(name: str) -> Any:
+        raise ConfigError(f"{what}: {name} is no JSON number")
+
+    def number(digits: str) -> Any:
+        if len(digits) > MOST_DIGITS:
+            raise ConfigError(f"{what}: a number of {len(digits)} characters; {MOST_DIGITS} are the most")
+        return float(digits) if set(digits) & set(".eE") else int(digits)
+
+    try:
+        value = json.loads(text, object_pairs_hook=once, parse_constant=constant, parse_int=number, parse_float=number)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{what}: no JSON: {error.msg} at character {error.pos}") from None
+    _check_texts(value, what)
+    return value
+
+
+def _check_nesting(text: str, what: str) -> None:
+    depth = values = 0
+    for found in _TEXT_OR_BRACKET.finditer(text):
+        mark = found.group()
+        if mark in "[{":
+            depth += 1
+            if depth > MOST_DEPTH:
+                raise ConfigError(f"{what}: nested deeper than {MOST_DEPTH}")
+        elif mark in "]}":
+            depth -= 1
+        values += mark in "[{,"
+    if values > MOST_VALUES:
+        raise ConfigError(f"{what}: more than {MOST_VALUES} values")
+
+
+def _check_texts(value: Any, what: str) -> None:
+    """Lone surrogates are no text: they cannot be written into messages or files."""
+    if isinstance(value, str):
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise ConfigError(f"{what}: a string holds half of a surrogate pair")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_texts(key, what)
+            _check_texts(item, what)
+    elif isinstance(value, list):
+        for item in value:
+            _check_texts(item, what)
