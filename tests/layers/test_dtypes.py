@@ -200,3 +200,20 @@ def test_moving_a_functional_model_moves_what_every_layer_computes_in(dtype):
 def test_what_is_no_floating_dtype_or_policy_is_refused_by_layers(dtype):
     with pytest.raises(ArgumentError, match="Dense: unknown dtype"):
         layers.Dense(2, dtype=dtype)
+
+
+def test_models_leave_the_casting_to_their_layers(default_policy):
+    def full(**arguments):
+        return layers.Dense(1, use_bias=False, kernel_initializer="ones", dtype="float32", **arguments)
+
+    exact = torch.tensor([[1 + 2**-12]])
+    default_policy("mixed_bfloat16")
+    inputs = penalize.Input((1,))
+    functional = penalize.Model(inputs, full()(inputs))
+    for model in (
+        penalize.Sequential([full()]),
+        penalize.Sequential([penalize.Input((1,)), full()]),
+        functional,
+        penalize.Sequential([penalize.Model(functional.inputs, functional.outputs)]),
+    ):
+        assert model(exact).item() == 1 + 2**-12

@@ -125,3 +125,71 @@ def test_a_subclass_is_cloned_from_its_arguments():
 def test_what_is_no_model_is_refused():
     with pytest.raises(ArgumentError, match="clone_model takes a Model, got Linear"):
         clone_model(nn.Linear(2, 2))
+
+
+class Net(penalize.Model):
+    def __init__(self, units=3):
+        super().__init__()
+        self.units = units
+        self.dense = layers.Dense(units)
+        self.scale = Scale()
+
+    def call(self, inputs):
+        return self.scale(self.dense(inputs))
+
+
+class Scale(penalize.Layer):
+    def build(self, input_shape):
+        self.factor = self.add_weight((input_shape[-1],), "ones", name="factor")
+
+    def call(self, inputs):
+        return inputs * self.factor
+
+
+def test_what_was_set_on_a_subclass_after_building_is_kept():
+    model = Net()
+    model(torch.ones(2, 4))
+    shared = penalize.regularizers.L1(0.3)
+    model.dense.kernel_regularizer = model.dense.bias_regularizer = shared
+    model.dense.kernel_constraint = "non_neg"
+    model.scale.activity_regularizer = "l2"
+    model.scale.own_weight("factor").regularizer = penalize.regularizers.L2(0.7)
+    model.activity_regularizer = "l1"
+    model.dense.trainable = False
+    clone = penalize.models.clone_model(model)
+    assert (clone.name, clone.dense.name) == (model.name, model.dense.name)
+    assert repr(clone.activity_regularizer) == "L1(l1=0.01)"
+    assert (clone.dense.kernel_regularizer.l1, type(clone.dense.kernel_constraint).__name__) == (0.3, "NonNeg")
+    assert clone.dense.kernel_regularizer is clone.dense.bias_regularizer is not shared
+    assert (clone.scale.own_weight("factor").regularizer.l2, clone.dense.trainable) == (0.7, False)
+    clone(torch.ones(2, 4))
+    model(torch.ones(2, 4))
+    assert len(clone.losses) == len(model.losses) == 3
+
+
+class OfItsOwnGraph(penalize.Model):
+    def __init__(self, units):
+        inputs = penalize.Input((4,))
+        super().__init__(inputs, layers.Dense(units, name="only")(inputs))
+        self.units = units
+
+
+def test_a_subclass_that_makes_its_own_graph():
+    model = OfItsOwnGraph(3)
+    model.get_layer("only").kernel_regularizer = "l2"
+    clone = penalize.models.clone_model(model)
+    assert (type(clone), clone.units, len(clone.losses)) == (OfItsOwnGraph, 3, 1)
+
+
+class Unlike(penalize.Model):
+    made = 0
+
+    def __init__(self):
+        super().__init__()
+        Unlike.made += 1
+        self.dense = layers.Dense(2) if Unlike.made == 1 else layers.Conv1D(2, 1)
+
+
+def test_a_class_that_makes_other_layers_is_refused():
+    with pytest.raises(ArgumentError, match="unlike.*: cannot be made anew: Unlike .* has other layers inside"):
+        penalize.models.clone_model(Unlike())

@@ -53,6 +53,10 @@ class InputLayer(Layer):
         """A symbolic tensor of this shape and dtype."""
         return symbolic_input(self, self.batch_shape, self.dtype)
 
+    def input_dtype(self) -> torch.dtype | None:
+        """The dtype that was given, also under a mixed policy: the layers behind cast for themselves."""
+        return self.dtype if self.dtype_given else None
+
     def call(self, inputs: Any) -> torch.Tensor:
         if not isinstance(inputs, torch.Tensor):
             got = f"{type(inputs).__name__} of {len(inputs)}" if hasattr(inputs, "__len__") else type(inputs).__name__

@@ -125,6 +125,7 @@ class Layer(Weighted):
         self.dtype_given = dtype is not None
         self.mask_activity = bool(mask_activity)
         self.declarations.built = False
+        self.build_shape: Any = None
         if input_dim is not None:
             input_shape = (integer("input_dim", input_dim, kind),)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
@@ -236,13 +237,13 @@ class Layer(Weighted):
         """`call` between the beginning and the end of a recorded call; builds first where that is still to be done."""
         if is_symbolic(args, kwargs):
             return self._call_symbolically(args, kwargs, training)
-        if training is not None and training != self.training:
+        if training is not None and any(module.training != training for module in self.modules()):
             return self._in_mode(training, args, kwargs)
         position = enter_call(self, records_below(self))
         if position:
             self.declarations.position = position
         try:
-            first = args[0] if args else next(iter(kwargs.values()), None)
+            first = args[0] if args else kwargs.get(self._call_arguments[0], next(iter(kwargs.values()), None))
             if not self.built:
                 self._build_for(first)
             masked = masks_of([*args, *kwargs.values()]) is not None
@@ -256,7 +257,7 @@ class Layer(Weighted):
             given_mask = named.get("mask")
             if masked or self._computes_mask or given_mask is not None:
                 self._hand_on_mask(first, given_mask, output)
-            if self.declarations.activity.regularizer is not None:
+            if self.declarations.activity.regularizer is not None or self.declarations.placed:
                 self._record_activity(output)
             return output
         finally:
@@ -280,8 +281,8 @@ class Layer(Weighted):
             return
         if self.mask_activity:
             penalized = [_without_padding(tensor) for tensor in output_tensors(penalized)]
-        declared = self.declarations
-        record_activity(declared.record, declared.activity, penalized, self.name, declared.position)
+        for declaration, record in self.declarations.paying():
+            record_activity(record, declaration, penalized, self.name, self.declarations.position)
 
     def _add_masks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Give `call` the masks of its inputs, under the names that it takes them by, unless the caller gave some."""
@@ -323,7 +324,8 @@ class Layer(Weighted):
         modes = [(module, module.training) for module in self.modules()]
         self.train(training)
         try:
-            return self(*args, **kwargs)
+            # Not `self(...)`: hooks run once a call.
+            return self.forward(*args, **kwargs)
         finally:
             for module, mode in modes:
                 module.training = mode
@@ -338,8 +340,10 @@ class Layer(Weighted):
             if name not in TORCHS_OWN and as_container(value) is not value:
                 delattr(self, name)
                 setattr(self, name, value)
-        self.build(shapes_of(inputs))
-        self.built = True  # also for layers that define no build
+        shapes = shapes_of(inputs)
+        self.build(shapes)
+        # Also for layers that define no build.
+        self.built, self.build_shape = True, shapes
 
     def _as_tensors(self, value: Any) -> Any:
         """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them."""
@@ -375,11 +379,11 @@ def _without_padding(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _marking_built(build: Callable[..., None]) -> Callable[..., None]:
-    """A layer whose `build` was called, by whomever, is built."""
+    """A layer whose `build` was called, by whomever, is built, and knows for which shape."""
 
     @functools.wraps(build)
     def build_and_mark(self: Layer, *args: Any, **kwargs: Any) -> None:
         build(self, *args, **kwargs)
-        self.built = True
+        self.built, self.build_shape = True, next(iter([*args, *kwargs.values()]), None)
 
     return build_and_mark

@@ -109,7 +109,7 @@ class RNN(Layer):
 
     def run(self, sequences: torch.Tensor, states: list[Any], mask: torch.Tensor | None) -> tuple[torch.Tensor, Any]:
         """The outputs of all timesteps (batch, time, ...), and the last states."""
-        penalized = [cell for cell in self._cells if cell.activity_regularizer is not None]
+        penalized = [cell for cell in self._cells if cell.declarations.paying()]
         for cell in penalized:
             cell.declarations.collected = []
         try:
@@ -198,8 +198,9 @@ class RNN(Layer):
     def pay_for(self, cell: Layer, steps: list[torch.Tensor]) -> None:
         """One entry for a cell's activity: all its outputs, or the last, as this layer returns them."""
         paid = torch.stack(steps, 1) if self.return_sequences else steps[-1]
-        declared = cell.declarations
-        record_activity(declared.record, declared.activity, paid, cell.name, next_position())
+        position = next_position()
+        for declaration, record in cell.declarations.paying():
+            record_activity(record, declaration, paid, cell.name, position)
 
 
 class OfCell:
@@ -263,7 +264,7 @@ class CellLayer(RNN):
             if "Batching rule" not in str(error):
                 raise
             return super().run(sequences, states, mask)
-        if cell.activity_regularizer is not None:
+        if cell.declarations.paying():
             self.pay_for(cell, list(outputs.unbind(1)))
         return outputs, states
 

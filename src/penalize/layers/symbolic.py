@@ -34,6 +34,8 @@ __all__ = [
 # The sizes that stand for an unknown batch size, and for other unknown sizes.
 BATCHES = (2, 3)
 SIZES = (32, 64)
+# Where those are too small for a layer, it is tried with this many times as much.
+LARGER = 32
 
 PUT_INTO_A_LAYER = "put it into a layer: penalize.layers.TorchModuleWrapper(module)"
 
@@ -93,6 +95,15 @@ class SymbolicTensor:
         self.device = first.device
         self.node = node
 
+    def sample(self, index: int, larger: int = 1) -> torch.Tensor:
+        """Zeros that stand for this tensor; with unknown sizes, but that of axis 0, that many times as large."""
+        sample = self.samples[index]
+        if larger == 1:
+            return sample
+        known = zip(sample.shape, self.shape, strict=True)
+        sizes = [n if axis == 0 or size is not None else n * larger for axis, (n, size) in enumerate(known)]
+        return sample.new_zeros(()).expand(sizes)
+
     @property
     def ndim(self) -> int:
         """The number of axes."""
@@ -143,6 +154,8 @@ class SymbolicTensor:
     __or__, __ror__ = _operator(operator.or_), _operator(operator.or_, swapped=True)
     __lt__, __le__ = _operator(operator.lt), _operator(operator.le)
     __gt__, __ge__ = _operator(operator.gt), _operator(operator.ge)
+    __eq__, __ne__ = _operator(operator.eq), _operator(operator.ne)
+    __hash__ = object.__hash__
 
     def __neg__(self) -> Any:
         return apply(operator.neg, (self,), {})
@@ -184,16 +197,20 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
         raise ArgumentError(
             f"a torch module or function was called with a SymbolicTensor, and {what}; {PUT_INTO_A_LAYER}"
         )
-    with trial():
-        first = function(*_sample(args, 0), **_sample(kwargs, 0))
+    unknown = [tensor.shape for tensor in node.inputs if None in tensor.shape[1:]]
+    try:
+        first, second = _tried(function, args, kwargs, unknown)
+    except RuntimeError as error:
+        name = getattr(function, "name", None) or getattr(function, "__name__", repr(function))
+        if not unknown:
+            raise ArgumentError(f"{name:.80} cannot take inputs of these shapes: {error}") from error
         try:
-            second = function(*_sample(args, 1), **_sample(kwargs, 1))
-        except ShapeError as error:
-            # The first sizes are those that weights were built for.
-            unknown = [tensor.shape for tensor in node.inputs if None in tensor.shape[1:]]
-            if not unknown:
-                raise
-            raise ShapeError(f"an axis of inputs of shape {unknown[0]} must be known, not None: {error}") from error
+            first, second = _tried(function, args, kwargs, unknown, LARGER)
+        except RuntimeError:
+            raise ArgumentError(
+                f"{name:.80} cannot take inputs of shape {unknown[0]} when each unknown size is {SIZES[0] * LARGER} or "
+                f"less: {error}"
+            ) from error
     node.outputs = _paired(first, second, node)
     if not find_symbolic([node.outputs]):
         raise ArgumentError(
@@ -201,6 +218,19 @@ def apply(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
             f"{type(first).__name__}; if a torch module asks for it, {PUT_INTO_A_LAYER}"
         )
     return node.outputs
+
+
+def _tried(function: Any, args: Any, kwargs: Any, unknown: list[Any], larger: int = 1) -> tuple[Any, Any]:
+    """The results for the two samples of each argument; with unknown sizes that many times as large."""
+    with trial():
+        first = function(*_sample(args, 0, larger), **_sample(kwargs, 0, larger))
+        try:
+            return first, function(*_sample(args, 1, larger), **_sample(kwargs, 1, larger))
+        except ShapeError as error:
+            # The first sizes are those that weights were built for.
+            if not unknown:
+                raise
+            raise ShapeError(f"an axis of inputs of shape {unknown[0]} must be known, not None: {error}") from error
 
 
 def _holds_weight(value: Any) -> bool:
@@ -256,8 +286,8 @@ def mapped(value: Any, function: Callable[[SymbolicTensor], Any]) -> Any:
     return value
 
 
-def _sample(value: Any, index: int) -> Any:
-    return mapped(value, lambda tensor: tensor.samples[index])
+def _sample(value: Any, index: int, larger: int) -> Any:
+    return mapped(value, lambda tensor: tensor.sample(index, larger))
 
 
 def _paired(first: Any, second: Any, node: Node) -> Any:
@@ -266,5 +296,6 @@ def _paired(first: Any, second: Any, node: Node) -> Any:
     if isinstance(first, dict):
         return {key: _paired(item, second[key], node) for key, item in first.items()}
     if isinstance(first, list | tuple):
-        return [_paired(a, b, node) for a, b in zip(first, second, strict=True)]
+        items = [_paired(a, b, node) for a, b in zip(first, second, strict=True)]
+        return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)
     return first

@@ -68,7 +68,7 @@ class TimeDistributed(Layer):
             return _stacked([self._step(inputs[:, i], None if mask is None else mask[:, i]) for i in steps])
         batch, time = inputs.shape[:2]
         declared = [declarations_of(part) for part in self.layer.modules()]
-        records = [declarations.record for declarations in declared if declarations is not None]
+        records = [record for declarations in declared if declarations is not None for record in declarations.records()]
         before = [len(record.entries) for record in records]
         output = self._step(inputs.flatten(0, 1), None if mask is None else mask.flatten(0, 1))
         for record, count in zip(records, before, strict=True):

@@ -166,15 +166,7 @@ class Weighted(nn.Module):
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        for module in self.modules():
-            if isinstance(module, Weighted):
-                module._trainable = bool(value)
-                declared = {weight.attribute: weight for weight in module._own_weights().values()}
-            for attribute, parameter in module.named_parameters(recurse=False):
-                own = declared.get(attribute) if isinstance(module, Weighted) else None
-                parameter.requires_grad_(
-                    bool(value) and (own is None or own.trainable) and parameter.is_floating_point()
-                )
+        _set_trainable(self, bool(value))
 
     @property
     def losses(self) -> list[torch.Tensor]:
@@ -265,7 +257,19 @@ class Weighted(nn.Module):
             return
         if isinstance(value, nn.Parameter):
             self._rename_weight(value, name)
-        super().__setattr__(name, as_container(value))
+        value = as_container(value)
+        if isinstance(value, nn.Module):
+            self._freeze_below_frozen(value)
+        super().__setattr__(name, value)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        self._freeze_below_frozen(module)
+        super().add_module(name, module)
+
+    def _freeze_below_frozen(self, module: nn.Module | None) -> None:
+        """What is put into a layer that is not trainable is not trainable, either."""
+        if module is not None and not self.__dict__.get("_trainable", True):
+            _set_trainable(module, False)
 
     def _rename_weight(self, parameter: nn.Parameter, attribute: str) -> None:
         """`self.scale = self.add_weight(...)`: the weight takes the attribute's name, and is registered once."""
@@ -273,6 +277,17 @@ class Weighted(nn.Module):
             if weight.attribute != attribute and self._parameters.get(weight.attribute) is parameter:
                 del self._parameters[weight.attribute]
                 weight.attribute = attribute
+
+
+def _set_trainable(whole: nn.Module, value: bool) -> None:
+    for module in whole.modules():
+        declared = {}
+        if isinstance(module, Weighted):
+            module._trainable = value
+            declared = {weight.attribute: weight for weight in module._own_weights().values()}
+        for attribute, parameter in module.named_parameters(recurse=False):
+            own = declared.get(attribute)
+            parameter.requires_grad_(value and (own is None or own.trainable) and parameter.is_floating_point())
 
 
 def _as_array(tensor: torch.Tensor) -> np.ndarray:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from typing import Any
 
 from penalize.errors import ArgumentError
 from penalize.layers import InputLayer, Layer
 from penalize.layers.cloning import fresh_copy
-from penalize.layers.symbolic import Node, SymbolicTensor, find_symbolic, mapped
+from penalize.layers.symbolic import Node
 from penalize.models.model import Model
 from penalize.models.sequential import Sequential
 
@@ -47,7 +49,7 @@ def _cloned(layer: Any, clones: dict[int, Any]) -> Any:
                 clone.add(_cloned(layer.input_layer, clones))
             for part in layer.stack:
                 clone.add(_cloned(part, clones))
-        elif isinstance(layer, Model) and layer.graph is not None:
+        elif isinstance(layer, Model) and layer.graph is not None and _takes_a_graph(type(layer)):
             clone = _functional(layer, clones)
         elif isinstance(layer, InputLayer):
             clone = InputLayer(batch_shape=layer.batch_shape, dtype=layer.dtype, name=layer.name)
@@ -55,7 +57,7 @@ def _cloned(layer: Any, clones: dict[int, Any]) -> Any:
             clone = fresh_copy(layer)
         if isinstance(layer, Model):
             clone.copy_compilation(layer)
-        _keep_frozen(layer, clone)
+        _keep_settings(layer, clone)
         clones[id(layer)] = clone
     return clones[id(layer)]
 
@@ -76,36 +78,44 @@ def _functional(model: Model, clones: dict[int, Any]) -> Model:
     """Every call of the graph again, with the clones of its layers."""
     graph = model.graph
     assert graph is not None
-    tensors: dict[int, SymbolicTensor] = {}
 
-    def again(tensor: SymbolicTensor) -> SymbolicTensor:
-        return tensors[id(tensor)]
+    def cloned(node: Node) -> Any:
+        function = graph.function(node, model._modules)
+        return _cloned(function, clones) if isinstance(function, Layer) else function
 
-    def remember(node: Node, outputs: Any) -> None:
-        for old, new in zip(find_symbolic([node.outputs]), find_symbolic([outputs]), strict=True):
-            tensors[id(old)] = new
-
-    for node in sorted(graph.nodes, key=lambda node: node.number):
-        if isinstance(node.function, InputLayer):
-            remember(node, _cloned(node.function, clones).symbolic())
-        else:
-            function: Any = node.function
-            function = _cloned(function, clones) if isinstance(function, Layer) else function
-            remember(node, node.again(function, mapped(node.args, again), mapped(node.kwargs, again)))
-    clone = _like(model, type(model), inputs=mapped(graph.inputs, again), outputs=mapped(graph.outputs, again))
-    for tensor in graph.added:
-        clone.add_loss(again(tensor))
+    sources = [cloned(source.node).symbolic() for source in graph.sources]
+    inputs, outputs, added = graph.applied_to(sources, cloned)
+    clone = _like(model, type(model), inputs=inputs, outputs=outputs)
+    for tensor in added:
+        clone.add_loss(tensor)
     return clone
 
 
-def _keep_frozen(layer: Any, clone: Any) -> None:
-    """The clone's layers are trainable where the layer's are."""
+def _takes_a_graph(kind: type[Model]) -> bool:
+    """Whether a subclass is made from inputs and outputs, and not from arguments of its own."""
+    return {"inputs", "outputs"} <= set(inspect.signature(kind).parameters)
+
+
+def _keep_settings(layer: Any, clone: Any) -> None:
+    """What was set on the layers after they were made: names, penalties, constraints, frozen weights."""
     ours = [part for part in layer.modules() if isinstance(part, Layer)]
     theirs = [part for part in clone.modules() if isinstance(part, Layer)]
-    if len(ours) == len(theirs):
-        for mine, copied in zip(ours, theirs, strict=True):
-            copied._trainable = mine._trainable
-            for attribute, parameter in copied.named_parameters(recurse=False):
-                own = mine._parameters.get(attribute)
-                if own is not None:
-                    parameter.requires_grad_(own.requires_grad)
+    if [type(part) for part in ours] != [type(part) for part in theirs]:
+        raise ArgumentError(
+            f"{layer.name}: cannot be made anew: {type(layer).__name__} of the same arguments has other layers inside"
+        )
+    memo: dict[int, Any] = {}
+    for mine, copied in zip(ours, theirs, strict=True):
+        if mine.built and not copied.built and mine.build_shape is not None:
+            copied.build(mine.build_shape)
+        copied._name, copied._trainable = mine._name, mine._trainable
+        copied.mask_activity = mine.mask_activity
+        copied.declarations.activity.regularizer = copy.deepcopy(mine.declarations.activity.regularizer, memo)
+        for name, weight in mine._own_weights().items():
+            if name in copied.declarations.weights:
+                own = copied.own_weight(name)
+                own.regularizer, own.constraint = copy.deepcopy((weight.regularizer, weight.constraint), memo)
+        for attribute, parameter in copied.named_parameters(recurse=False):
+            held = mine._parameters.get(attribute)
+            if held is not None:
+                parameter.requires_grad_(held.requires_grad)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import torch
+
 from penalize.errors import ArgumentError
 from penalize.layers import Layer
 from penalize.layers.described import CONFIGS
@@ -31,7 +33,7 @@ class Functional(Layer):
         self.graph: Graph | None = None
         if inputs is not None or outputs is not None:
             self.graph = Graph(inputs, outputs, self.name)
-            self._hold(self.graph.layers)
+            self._hold(self.graph)
             self.built = True
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
@@ -43,10 +45,14 @@ class Functional(Layer):
             raise ArgumentError(
                 f"{self.name}: call the model with its inputs as one argument, a list or dict for several"
             )
-        outputs, added = self.graph.run(args[0])
+        outputs, added = self.graph.run(args[0], self._modules)
         for value in added:
             super().add_loss(value)
         return outputs
+
+    def input_dtype(self) -> torch.dtype | None:
+        """None for a graph: each layer inside casts its own inputs."""
+        return None if self.graph is not None else super().input_dtype()
 
     def add_loss(self, loss: Any) -> None:
         """Add a scalar tensor (or a nested structure of tensors, each summed) to `losses`, until the next call.
@@ -60,7 +66,7 @@ class Functional(Layer):
         if self.graph is None:
             raise ArgumentError(f"{self.name}: add_loss takes a symbolic tensor only in a Model(inputs, outputs)")
         self.graph.add(loss)
-        self._hold(self.graph.layers)
+        self._hold(self.graph)
 
     @property
     def inputs(self) -> list[SymbolicTensor]:
@@ -84,9 +90,9 @@ class Functional(Layer):
             raise ArgumentError(f"{self.name}: only a Model(inputs, outputs) has symbolic inputs and outputs")
         return self.graph
 
-    def _hold(self, layers: list[Layer]) -> None:
+    def _hold(self, graph: Graph) -> None:
         """Make the layers of the graph parts of this one, under their names."""
-        for layer in layers:
+        for layer in graph.layers:
             name = layer.name.replace(".", "_")
             while name not in self._modules and (name in vars(self) or hasattr(type(self), name)):
                 name += "_"  # "inputs", "outputs", ... are the model's own
@@ -94,3 +100,4 @@ class Functional(Layer):
             if held is not None and held is not layer:
                 raise ArgumentError(f"{self.name}: two layers are named {layer.name!r}; give one another name")
             self.add_module(name, layer)
+            graph.hold_as(layer, name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from penalize.errors import ArgumentError, ShapeError, nearest
 from penalize.layers import InputLayer, Layer
@@ -16,7 +18,8 @@ __all__ = ["Graph"]
 class Graph:
     """All nodes that lead from `inputs` to `outputs`, nested in lists, tuples and dicts as the user gave them.
 
-    Raises ArgumentError for inputs that are not made with `Input`, and outputs that need one which is not given.
+    Inputs that are made of others are replaced by an `Input` of their own. Raises ArgumentError for what is no symbolic
+    tensor, and for outputs that need an input which is not given.
     """
 
     def __init__(self, inputs: Any, outputs: Any, name: str) -> None:
@@ -24,12 +27,36 @@ class Graph:
         self.outputs = outputs
         self.name = name
         self.added: list[SymbolicTensor] = []
+        self.names: dict[int, str] = {}
         self.sources = find_symbolic([inputs])
-        if not self.sources or not all(isinstance(source.node.function, InputLayer) for source in self.sources):
+        if not self.sources:
             raise ArgumentError(f"{name}: inputs must be made with Input, got {inputs!r:.80}")
         if not find_symbolic([outputs]):
             raise ArgumentError(f"{name}: outputs must be made by calling layers with the inputs, got {outputs!r:.80}")
         self.nodes = self._ordered()
+        if not all(_is_input(source) for source in self.sources):
+            own = [
+                s if _is_input(s) else InputLayer(batch_shape=s.shape, dtype=s.dtype).symbolic() for s in self.sources
+            ]
+            self.inputs, self.outputs, _ = self.applied_to(own, lambda node: node.function)
+            self.sources = own
+            self.nodes = self._ordered()
+
+    def applied_to(
+        self, sources: Sequence[SymbolicTensor], function: Callable[[Node], Any]
+    ) -> tuple[Any, Any, list[SymbolicTensor]]:
+        """Every call of the graph again, from these tensors on: new inputs, outputs and added tensors."""
+        tensors = {id(own): other for own, other in zip(self.sources, sources, strict=True)}
+
+        def again(tensor: SymbolicTensor) -> SymbolicTensor:
+            return tensors[id(tensor)]
+
+        for node in sorted(self.nodes, key=lambda node: node.number):
+            own = find_symbolic([node.outputs])
+            if not any(id(tensor) in tensors for tensor in own):
+                outputs = node.again(function(node), mapped(node.args, again), mapped(node.kwargs, again))
+                tensors |= {id(old): new for old, new in zip(own, find_symbolic([outputs]), strict=True)}
+        return mapped(self.inputs, again), mapped(self.outputs, again), [again(tensor) for tensor in self.added]
 
     def add(self, tensor: SymbolicTensor) -> None:
         """A further tensor to compute at each call: one that is added to the losses."""
@@ -54,13 +81,24 @@ class Graph:
             {id(node.function): node.function for node in self.nodes if isinstance(node.function, Layer)}.values()
         )
 
+    def hold_as(self, layer: Layer, name: str) -> None:
+        """Remember the name under which the model holds a layer: what it holds there is what runs."""
+        self.names |= {node.number: name for node in self.nodes if node.function is layer}
+
+    def function(self, node: Node, held: Mapping[str, nn.Module | None]) -> Any:
+        """The layer or function of a node: a layer is the one that the model holds now."""
+        return held.get(self.names.get(node.number, ""), node.function)
+
     def output_shape(self, layer: Layer) -> Any:
         """The shape of what a layer gives at its first call; nested as its outputs are."""
         node = min((node for node in self.nodes if node.function is layer), key=lambda node: node.number)
         return mapped(node.outputs, lambda tensor: tensor.shape)
 
-    def run(self, inputs: Any) -> tuple[Any, list[torch.Tensor]]:
-        """The outputs for these inputs, of a list of one that one itself, as Keras does; and the added tensors."""
+    def run(self, inputs: Any, held: Mapping[str, nn.Module | None]) -> tuple[Any, list[torch.Tensor]]:
+        """The outputs for these inputs, of a list of one that one itself, as Keras does; and the added tensors.
+
+        `held` are the model's layers by name.
+        """
         values = {id(source): value for source, value in zip(self.sources, self._matched(inputs), strict=True)}
 
         def value_of(tensor: SymbolicTensor) -> Any:
@@ -68,11 +106,12 @@ class Graph:
 
         for node in self.nodes:
             own = node.outputs
-            if node.function is None or id(own) in values:
-                if isinstance(node.function, InputLayer):
-                    values[id(own)] = node.function(values[id(own)])
+            function = self.function(node, held)
+            if function is None or id(own) in values:
+                if isinstance(function, InputLayer):
+                    values[id(own)] = function(values[id(own)])
                 continue
-            result = node.function(*mapped(node.args, value_of), **mapped(node.kwargs, value_of))
+            result = function(*mapped(node.args, value_of), **mapped(node.kwargs, value_of))
             _assign(own, result, values)
         outputs = mapped(self.outputs, value_of)
         if isinstance(outputs, list | tuple) and len(outputs) == 1:
@@ -107,24 +146,31 @@ class Graph:
         known = {id(source) for source in self.sources}
         sources = {id(source.node) for source in self.sources}
 
-        def visit(tensor: SymbolicTensor) -> None:
-            node = tensor.node
-            if id(node) in seen:
-                return
-            seen.add(id(node))
-            place.setdefault(_placed(node), len(place))
-            if id(tensor) not in known:
-                if not node.inputs:
+        # Depth first, without recursion: models may be deeper than Python's stack.
+        opened: list[tuple[Node | None, Iterator[SymbolicTensor]]] = [
+            (None, iter(find_symbolic([self.outputs, self.added])))
+        ]
+        while opened:
+            open_node, tensors = opened[-1]
+            for tensor in tensors:
+                node = tensor.node
+                if id(node) in sources and id(tensor) not in known:
+                    raise ArgumentError(f"{self.name}: {tensor!r} comes with an input, and must be an input, too")
+                if id(node) in seen:
+                    continue
+                seen.add(id(node))
+                place.setdefault(_placed(node), len(place))
+                if id(tensor) not in known and not node.inputs:
                     raise ArgumentError(
                         f"{self.name}: the outputs need the input {getattr(node.function, 'name', '?')!r}, which is "
                         "not among the inputs"
                     )
-                for source in node.inputs:
-                    visit(source)
-            needed.append(node)
-
-        for tensor in find_symbolic([self.outputs, self.added]):
-            visit(tensor)
+                opened.append((node, iter(node.inputs if id(tensor) not in known else ())))
+                break
+            else:
+                opened.pop()
+                if open_node is not None:
+                    needed.append(open_node)
         for source in self.sources:
             if id(source.node) not in seen:
                 needed.append(source.node)
@@ -139,6 +185,15 @@ class Graph:
                 for tensor in node.inputs:
                     depths[id(tensor.node)] = max(depths.get(id(tensor.node), 0), depth + 1)
         return sorted(needed, key=lambda node: (-depths[id(node)], place[_placed(node)]))
+
+
+def _is_input(tensor: SymbolicTensor) -> bool:
+    return isinstance(tensor.node.function, InputLayer)
+
+
+def _own_input(tensor: SymbolicTensor) -> SymbolicTensor:
+    """The tensor, if it comes from an `Input`, else one of that kind which does."""
+    return tensor if _is_input(tensor) else InputLayer(batch_shape=tensor.shape, dtype=tensor.dtype).symbolic()
 
 
 def _placed(node: Node) -> int:

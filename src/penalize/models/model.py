@@ -371,4 +371,5 @@ def _concatenated(outputs: list[Any]) -> Any:
         return array
     if isinstance(first, dict):
         return {key: _concatenated([output[key] for output in outputs]) for key in first}
-    return type(first)(_concatenated([output[index] for output in outputs]) for index in range(len(first)))
+    items = [_concatenated([output[index] for output in outputs]) for index in range(len(first))]
+    return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)

@@ -105,6 +105,10 @@ class Sequential(Model):
             self._begin_with(InputLayer(batch_shape=(None, *input_shape[1:])))
             self._extend()
 
+    def input_dtype(self) -> torch.dtype | None:
+        """None: each layer casts its own inputs."""
+        return None
+
     def call(self, inputs: Any) -> Any:
         if self.input_layer is not None:
             inputs = self.input_layer(inputs)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from penalize.placement.calls import Record
-from penalize.placement.targets import Declaration, WeightDeclaration
+from penalize.placement.targets import ActivityTarget, Declaration, WeightDeclaration
 
 __all__ = ["Declarations", "declarations_of", "records_below"]
 
@@ -18,7 +18,8 @@ ATTRIBUTE = "_penalize_declarations"
 class Declarations:
     """The weights of one module in creation order, by Keras's names, its activity, and the records of its calls.
 
-    `record` holds the penalties of its output, `added` what it added by itself (`add_loss`).
+    `record` holds the penalties of its output, `added` what it added by itself (`add_loss`). `placed` are the targets
+    that `attach` put on its output: the module pays for them as for its own activity.
 
     A module that declares keeps one under the attribute `_penalize_declarations`. `built` is False while the weights
     that it declares do not exist yet. While `collected` is a list, outputs are put there instead of being penalized: by
@@ -31,9 +32,19 @@ class Declarations:
         self.weights: dict[str, WeightDeclaration] = {}
         self.activity = Declaration()
         self.record = Record()
+        self.placed: list[ActivityTarget] = []
         self.added = Record()
         self.collected: list[Any] | None = None
         self.position = 0
+
+    def paying(self) -> list[tuple[Declaration, Record]]:
+        """Each regularizer of the module's output with the record of its penalties."""
+        own = [(self.activity, self.record), *((target.declaration, target.record) for target in self.placed)]
+        return [(declaration, record) for declaration, record in own if declaration.regularizer is not None]
+
+    def records(self) -> list[Record]:
+        """The records of the module's output."""
+        return [self.record, *(target.record for target in self.placed)]
 
 
 def declarations_of(module: nn.Module) -> Declarations | None:
@@ -46,5 +57,5 @@ def records_below(module: nn.Module) -> Iterator[Record]:
     for part in module.modules():
         declared = declarations_of(part)
         if declared is not None:
-            yield declared.record
+            yield from declared.records()
             yield declared.added

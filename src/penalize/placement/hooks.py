@@ -1,18 +1,35 @@
-"""Recording the activity of modules that are none of ours, by forward hooks."""
+"""Recording the activity that `attach` penalizes: by forward hooks, and by our layers themselves."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from torch import nn
-from torch.utils.hooks import RemovableHandle
 
 from penalize.placement.calls import Record, enter_call, exit_call, next_position, record_activity
-from penalize.placement.declared import declarations_of, records_below
+from penalize.placement.declared import Declarations, declarations_of, records_below
 from penalize.placement.targets import ActivityTarget
 
-__all__ = ["install_hooks"]
+__all__ = ["Handle", "install_hooks"]
+
+
+class Handle(Protocol):
+    """What was put on a module, and can be taken off again."""
+
+    def remove(self) -> None: ...
+
+
+class _Placed:
+    """A target that a module which declares pays for by itself."""
+
+    def __init__(self, declared: Declarations, target: ActivityTarget) -> None:
+        self.declared = declared
+        self.target = target
+        declared.placed.append(target)
+
+    def remove(self) -> None:
+        self.declared.placed.remove(self.target)
 
 
 class _EnterCall:
@@ -45,16 +62,22 @@ class _RecordActivity:
             )
 
 
-def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[RemovableHandle]:
+def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[Handle]:
     """Hook every target, and every module around one, so that the outermost call that reaches a target clears it.
 
-    Targets whose modules declare (our layers) record by themselves, and such modules begin and end calls by themselves.
+    Modules that declare (our layers) begin and end calls by themselves, and pay for targets placed on them.
     """
     targets = list(targets)
-    hooked = [target for target in targets if not _records_itself(target)]
+    hooked = []
     holders = {id(target.module) for target in targets}
-    handles = []
+    handles: list[Handle] = []
     callers = []
+    for target in targets:
+        declared = declarations_of(target.module)
+        if declared is None:
+            hooked.append(target)
+        elif declared.record is not target.record:
+            handles.append(_Placed(declared, target))
     for module in model.modules():
         parts = {id(part) for part in module.modules()}
         records = [target.record for target in hooked if id(target.module) in parts]
@@ -69,8 +92,3 @@ def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[R
     for module in callers:
         handles.append(module.register_forward_hook(_ExitCall(), always_call=True))
     return handles
-
-
-def _records_itself(target: ActivityTarget) -> bool:
-    declared = declarations_of(target.module)
-    return declared is not None and declared.record is target.record
