@@ -13,6 +13,8 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetachedError",
+    "FileError",
+    "FileFormatError",
     "MissingExtraError",
     "NotBuiltError",
     "NotCompiledError",
@@ -44,6 +46,14 @@ class UnknownNameError(ArgumentError):
 
 class ConfigError(ArgumentError):
     """A config does not describe an object that can be built."""
+
+
+class FileError(PenalizeError, OSError):
+    """A file cannot be read or written: not there, there already, no regular file, or too large."""
+
+
+class FileFormatError(PenalizeError, ValueError):
+    """A file is broken, is of another format, or holds what is never read."""
 
 
 class RegistrationError(ArgumentError):
