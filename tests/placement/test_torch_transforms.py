@@ -1,8 +1,9 @@
-"""Recorded activity under torch's own ways to run a model: export, checkpointing, vmap."""
+"""Layers and recorded activity under torch's own ways to run a model: export, compile, checkpointing, vmap."""
 
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.utils.checkpoint import checkpoint
 
 import penalize
@@ -58,6 +59,72 @@ def test_export_leaves_no_trace_of_penalties(strict):
     torch.testing.assert_close(program.module()(x), expected)
     model(x)
     assert penalties.value() == pytest.approx(before)
+
+
+class OfTwo(nn.Module):
+    """A layer of two inputs that also pays for its activity, called on a list of them or on one after the other."""
+
+    def __init__(self, kind, together=True, called=None, masked=False, **arguments):
+        super().__init__()
+        self.layer = getattr(layers, kind)(activity_regularizer="l2", **arguments)
+        self.masking = layers.Masking() if masked else nn.Identity()
+        self.together = together
+        self.called = called or {}
+
+    def forward(self, first, second):
+        first, second = self.masking(first), self.masking(second)
+        return self.layer([first, second], **self.called) if self.together else self.layer(first, second, **self.called)
+
+
+# Of each layer: how it is made, and the shapes of two samples; no size is that of a batch below.
+ATTENTION = {"together": False, "num_heads": 2, "key_dim": 3}
+GROUPED = {"kind": "GroupQueryAttention", "together": False, "head_dim": 3, "num_query_heads": 2}
+OF_TWO = [
+    *(({"kind": kind}, (3, 4), (3, 4)) for kind in ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")),
+    ({"kind": "Add"}, (3, 4), (4,)),
+    ({"kind": "Multiply"}, (3, 1), (1, 4)),
+    *(({"kind": kind, "masked": True}, (3, 4), (3, 4)) for kind in ("Add", "Multiply", "Maximum", "Concatenate")),
+    ({"kind": "Concatenate"}, (3, 4), (3, 2)),
+    ({"kind": "Concatenate", "axis": 1}, (3, 4), (2, 4)),
+    ({"kind": "Dot", "axes": -1}, (3, 4), (2, 4)),
+    ({"kind": "Dot", "axes": 1, "normalize": True}, (4,), (4,)),
+    ({"kind": "MultiHeadAttention", **ATTENTION}, (3, 4), (5, 4)),
+    ({"kind": "MultiHeadAttention", **ATTENTION, "masked": True}, (3, 4), (5, 4)),
+    ({"kind": "MultiHeadAttention", **ATTENTION, "attention_axes": 2}, (2, 3, 4), (2, 5, 4)),
+    ({"kind": "MultiHeadAttention", **ATTENTION, "called": {"use_causal_mask": True}}, (3, 4), (3, 4)),
+    ({**GROUPED, "num_key_value_heads": 1}, (3, 4), (5, 4)),
+]
+TRAINED_ON, OTHER = 6, 7
+
+
+def pair(first, second, batch):
+    random = torch.Generator().manual_seed(batch)
+    return tuple(torch.randn(batch, *shape, generator=random) for shape in (first, second))
+
+
+@pytest.mark.parametrize(("made", "first", "second"), OF_TWO)
+def test_layers_of_several_inputs_are_exported_with_an_open_batch_size(made, first, second):
+    model = OfTwo(**made)
+    inputs = pair(first, second, TRAINED_ON)
+    model(*inputs)
+    batch = torch.export.Dim("batch", min=2)
+    program = torch.export.export(model.eval(), inputs, dynamic_shapes=({0: batch}, {0: batch})).module()
+    for size in (TRAINED_ON, OTHER):
+        inputs = pair(first, second, size)
+        torch.testing.assert_close(program(*inputs), model(*inputs))
+
+
+@pytest.mark.parametrize(("made", "first", "second"), OF_TWO)
+def test_layers_of_several_inputs_are_compiled_once_for_all_batch_sizes(made, first, second):
+    model = OfTwo(**made).eval()
+    model(*pair(first, second, TRAINED_ON))
+    torch.compiler.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter, dynamic=True, fullgraph=True)
+    for size in (TRAINED_ON, OTHER, OTHER + 1):
+        inputs = pair(first, second, size)
+        torch.testing.assert_close(compiled(*inputs), model(*inputs))
+    assert counter.frame_count == 1
 
 
 def test_vmap_gives_each_sample_its_own_activity():
