@@ -127,6 +127,55 @@ def test_layers_of_several_inputs_are_compiled_once_for_all_batch_sizes(made, fi
     assert counter.frame_count == 1
 
 
+@pytest.mark.parametrize("kind", ["sequential", "einsum", "normalization"])
+@pytest.mark.parametrize("training", [False, True])
+def test_shapes_that_are_given_are_compared_with_open_sizes(kind, training):
+    model = {
+        "sequential": lambda: penalize.Sequential([penalize.Input((3, 4)), layers.Dense(5, kernel_regularizer="l2")]),
+        "einsum": lambda: layers.EinsumDense("abc,cd->abd", output_shape=(3, 5), kernel_regularizer="l2"),
+        "normalization": lambda: layers.BatchNormalization(gamma_regularizer="l2"),
+    }[kind]()
+    model.build((None, 3, 4))
+    model.train(training)
+    torch.compiler.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter, dynamic=True, fullgraph=True)
+    for size in (TRAINED_ON, OTHER, OTHER + 1):
+        x = torch.randn(size, 3, 4)
+        torch.testing.assert_close(compiled(x), model(x))
+    assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_matrix_products_of_penalties_stay_float32_in_one_graph_under_autocast(autocast):
+    orthogonal = penalize.regularizers.OrthogonalRegularizer(1.0)
+    kept = layers.Dense(5, kernel_regularizer=orthogonal, activity_regularizer=orthogonal)
+    model = penalize.Sequential([penalize.Input((8,)), kept, layers.Dense(2)])
+
+    def losses_of(x):
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output = model(x)
+            return output, model.losses
+
+    torch.compiler.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(losses_of, backend=counter, dynamic=True, fullgraph=True)
+    for size in (TRAINED_ON, OTHER):
+        x = torch.randn(size, 8)
+        kernel = kept.kernel.detach()
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            output = kept(x)
+        expected = [orthogonal(output) / size, orthogonal(kernel)]
+        for run in (losses_of, compiled):
+            torch.testing.assert_close([loss.detach() for loss in run(x)[1]], expected)
+    assert counter.frame_count == 1
+    inputs = (torch.randn(TRAINED_ON, 8),)
+    open_batch = (({0: torch.export.Dim("batch", min=2)},),)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        program = torch.export.export(model, inputs, dynamic_shapes=open_batch).module()
+        torch.testing.assert_close(program(x), model(x))
+
+
 def test_vmap_gives_each_sample_its_own_activity():
     model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
     penalties = attach(model, activity={"1": L1(1.0)})
