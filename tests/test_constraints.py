@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from penalize import constraints
+from penalize.constraints.projection import project
 from penalize.errors import ArgumentError, ArrayError, ConfigError, ShapeError, UnknownNameError
 from penalize.registry import built_ins, register_serializable
 
@@ -174,6 +175,46 @@ def test_custom_constraints_are_registered_or_passed():
 def test_bad_arguments_are_named(build, message):
     with pytest.raises(ArgumentError, match=message):
         build()
+
+
+WHERE = "dense: kernel_constraint"
+
+
+@pytest.mark.parametrize(
+    ("constraint", "error", "message"),
+    [
+        (lambda w: w[:1], ShapeError, r"the weight's shape \(2, 3\), got \(1, 3\)"),
+        (lambda w: w.sum(), ShapeError, r"the weight's shape \(2, 3\), got \(\)"),
+        (lambda w: w.T, ShapeError, r"the weight's shape \(2, 3\), got \(3, 2\)"),
+        (lambda w: w[None], ShapeError, r"the weight's shape \(2, 3\), got \(1, 2, 3\)"),
+        (lambda w: w.numpy()[:1], ShapeError, r"the weight's shape \(2, 3\), got \(1, 3\)"),
+        (lambda w: None, ArrayError, r"the weight's shape \(2, 3\), got NoneType: None"),
+        (lambda w: 1.0, ArrayError, r"the weight's shape \(2, 3\), got float: 1\.0"),
+        (lambda w: w.tolist(), ArrayError, r"the weight's shape \(2, 3\), got list: \[\["),
+        (lambda w: w.numpy().astype("U"), ArrayError, r"the weight's shape \(2, 3\), got ndarray"),
+        (lambda w: w.to(torch.complex64), ArrayError, r"the weight's shape \(2, 3\), got a tensor of torch\.complex64"),
+    ],
+)
+def test_what_a_constraint_returns_is_checked_and_errors_name_the_argument(constraint, error, message):
+    with pytest.raises(error, match=f"^{WHERE} must return a tensor of {message}"):
+        project(constraint, W, WHERE)
+
+
+def test_errors_of_a_constraint_itself_name_the_argument_too():
+    with pytest.raises(ShapeError, match=f"^{WHERE}: axis must be among the 2 axes of w"):
+        project(constraints.MaxNorm(axis=2), W, WHERE)
+    with pytest.raises(ZeroDivisionError, match=f"by zero\\nraised by {WHERE}"):
+        project(lambda w: w / (1 // 0), W, WHERE)
+
+
+def test_projections_are_tensors_without_a_graph_also_of_arrays():
+    weight = torch.nn.Parameter(W.clone())
+    for constraint in (constraints.NonNeg(), torch.relu, torch.nn.ReLU(), lambda w: np.maximum(w.numpy(), 0.0)):
+        projected = project(constraint, weight, WHERE)
+        torch.testing.assert_close(projected, torch.relu(W))
+        assert not projected.requires_grad
+    half = project(lambda w: np.broadcast_to(np.float16(1), w.shape), weight, WHERE)
+    assert half.shape == W.shape
 
 
 def test_what_cannot_be_constrained_is_an_error():

@@ -1,5 +1,6 @@
 """Bad arguments and inputs, for every layer of the parity table: errors of this package that name the layer."""
 
+import functools
 import inspect
 
 import numpy as np
@@ -87,6 +88,35 @@ def test_inputs_of_another_shape_than_the_layer_was_built_for_are_refused_by_nam
         (lambda: layers.LSTM(2, dropout=2.0), ArgumentError, "dropout must be a number between 0 and 1, got 2.0"),
         (lambda: layers.GRU(2, use_cudnn="yes"), ArgumentError, "use_cudnn must be True, False or 'auto', got 'yes'"),
         (lambda: layers.LSTM(2, activation="relu", use_cudnn=True), ArgumentError, "torch has no kernel for these"),
+        *(
+            (
+                functools.partial(getattr(layers, kind), 2, recurrent_dropout=0.5, use_cudnn=True, name="rnn"),
+                ArgumentError,
+                "^rnn: use_cudnn=True asks for .* it must be 0, got recurrent_dropout=0.5",
+            )
+            for kind in ("LSTM", "GRU", "SimpleRNN")
+        ),
+        *(
+            (
+                functools.partial(getattr(layers, kind), 2, 3, use_cudnn=True, name="rnn"),
+                ArgumentError,
+                "^rnn: use_cudnn must be False or 'auto': .*, got True",
+            )
+            for kind in ("ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D")
+        ),
+        *(
+            (
+                functools.partial(getattr(layers, kind), argument, mask_activity=True, name="step"),
+                ArgumentError,
+                "^step: mask_activity must be False for a cell, .*; give it to the recurrent layer",
+            )
+            for kind, argument in (
+                ("SimpleRNNCell", 2),
+                ("LSTMCell", 2),
+                ("GRUCell", 2),
+                ("StackedRNNCells", [layers.LSTMCell(2)]),
+            )
+        ),
         (lambda: layers.RNN(layers.Dense(2)), ArgumentError, "cell must be a Layer with a state_size"),
         (lambda: layers.RNN([]), ArgumentError, "cells must hold one cell at least"),
         (lambda: layers.Bidirectional(layers.Dense(2)), ArgumentError, "layer must be a recurrent layer such as"),
@@ -131,3 +161,12 @@ def test_inputs_of_another_shape_than_the_layer_was_built_for_are_refused_by_nam
 def test_contradictory_and_bad_arguments_are_refused_early(build, error, message):
     with pytest.raises(error, match=message):
         build()
+
+
+def test_what_torchs_kernel_can_do_is_not_refused():
+    x = np.ones((2, 3, 4), "float32")
+    for kind in ("LSTM", "GRU", "SimpleRNN"):
+        for use_cudnn in (True, "auto", False):
+            assert getattr(layers, kind)(2, dropout=0.5, use_cudnn=use_cudnn)(x).shape == (2, 2)
+        assert getattr(layers, kind)(2, recurrent_dropout=0.5)(x).shape == (2, 2)
+        assert getattr(layers, kind)(2, mask_activity=True, activity_regularizer="l2")(x).shape == (2, 2)

@@ -52,6 +52,34 @@ def test_batch_normalization_moves_its_statistics_as_keras_does(arguments):
     torch.testing.assert_close(ours.eval()(x), theirs(x), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("shape", [(0, 4), (0, 5, 4), (2, 0, 4)])
+@pytest.mark.parametrize("masked", [False, True])
+def test_an_empty_batch_leaves_the_statistics_where_keras_makes_them_nan(shape, masked):
+    layer = penalize.layers.BatchNormalization(activity_regularizer="l2")
+    layer(torch.randn(8, *shape[1:]))
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    x = torch.zeros(shape, requires_grad=True)
+    output = layer(x, mask=torch.ones(shape[:-1], dtype=torch.bool) if masked else None)
+    assert output.shape == shape
+    (output.sum() + sum(layer.losses)).backward()
+    torch.testing.assert_close(dict(layer.state_dict()), before, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(("shape", "axis"), [((1, 4), -1), ((1, 1, 4), -1), ((1, 4, 1), 1)])
+def test_one_value_a_channel_is_normalized_as_keras_does(shape, axis):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    results = []
+    for library in (keras, penalize):
+        layer = library.layers.BatchNormalization(axis=axis, beta_initializer="ones", momentum=0.5)
+        inputs = torch.tensor(x, requires_grad=True)
+        output = layer(inputs, training=True)
+        output.square().sum().backward()
+        assert output.shape == shape
+        results.append([output, inputs.grad, *map(torch.as_tensor, layer.get_weights())])
+    for got, expected in zip(*results, strict=True):
+        torch.testing.assert_close(got, expected)
+
+
 def test_batch_normalization_loads_torch_checkpoints():
     theirs, ours = torch.nn.BatchNorm1d(4, eps=1e-3), penalize.layers.BatchNormalization()
     theirs(torch.randn(8, 4))

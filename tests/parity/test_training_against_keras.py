@@ -1,11 +1,14 @@
 """Twenty steps beside Keras: the same weights, the same batches, kernel, bias and activity penalties together."""
 
+from collections import namedtuple
+
 import keras
 import numpy as np
 import pytest
 import torch
 
 import penalize
+from penalize.errors import DataError
 
 STEPS = 20
 
@@ -90,6 +93,70 @@ def test_twenty_steps_stay_beside_keras(kind, optimizer, dtype, bound):
     weights, losses = trained(kind, optimizer, dtype)
     assert weights < bound
     assert losses < 1e-6
+
+
+Rows = namedtuple("Rows", "x y weight")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("kind", ["array", "list", "tuple", "dict", "named tuple"])
+def test_batches_of_numpy_arrays_train_as_keras_does_on_the_arrays(kind, dtype):
+    random = np.random.default_rng(0)
+    first, second = (random.normal(size=(20, 3)).astype(dtype) for _ in range(2))
+    y, weight = random.normal(size=(20, 1)), random.random(20)
+    several = kind in ("list", "tuple", "dict")
+    held = {"list": list, "tuple": tuple, "dict": lambda pair: dict(zip("ab", pair, strict=True))}.get(kind)
+
+    def collate(rows):
+        x = held([first[rows], second[rows]]) if several else first[rows]
+        return Rows(x, y[rows], weight[rows]) if kind == "named tuple" else (x, y[rows], weight[rows])
+
+    results = []
+    for library in (keras, penalize):
+        a, b = (library.Input((3,), name=name) for name in "ab")
+        merged = library.layers.Concatenate()([a, b]) if several else a
+        output = library.layers.Dense(1, kernel_regularizer="l2", activity_regularizer="l1", kernel_initializer="ones")(
+            merged
+        )
+        model = library.Model({"a": a, "b": b} if kind == "dict" else [a, b] if several else a, output)
+        model.compile(library.optimizers.SGD(0.01), "mse")
+        if library is keras:
+            x = [first, second] if kind == "tuple" else held([first, second]) if several else first
+            given = {"x": x, "y": y, "sample_weight": weight, "batch_size": 8, "verbose": 0}
+            history = model.fit(**given, epochs=2, shuffle=False, validation_data=(x, y, weight)).history
+            evaluated, predicted = model.evaluate(**given), model.predict(x, batch_size=8, verbose=0)
+        else:
+            loader = torch.utils.data.DataLoader(range(20), batch_size=8, collate_fn=collate)
+            history = model.fit(loader, epochs=2, verbose=0, validation_data=loader).history
+            evaluated, predicted = model.evaluate(loader, verbose=0), model.predict(loader, verbose=0)
+        results.append([*model.get_weights(), history["loss"], history["val_loss"], evaluated, predicted])
+    for got, expected in zip(*reversed(results), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("batch", "error", "message"),
+    [
+        ((np.array(["a", "b"]), np.ones(2)), DataError, "an array of a batch must hold numbers, got .* dtype <U1"),
+        ((np.ones((2, 3)), np.array(1.0)), DataError, "an array of a batch must have an axis of samples"),
+        (({}, np.ones(2)), DataError, r"inputs must be tensors or NumPy arrays, .*, got \{\}"),
+        ((3.0, np.ones(2)), DataError, r"inputs must be tensors or NumPy arrays, .*, got 3\.0"),
+    ],
+)
+def test_batches_that_cannot_be_trained_on_are_named(batch, error, message):
+    class Same(penalize.Model):
+        def __init__(self):
+            super().__init__()
+            self.head = penalize.layers.Dense(1)
+            self.head.build((None, 3))
+
+        def call(self, x):
+            return self.head(x if isinstance(x, torch.Tensor) else torch.ones(2, 3))
+
+    model = Same()
+    model.compile("sgd", "mse")
+    with pytest.raises(error, match=message):
+        model.fit(torch.utils.data.DataLoader([0], collate_fn=lambda _: batch), verbose=0)
 
 
 if __name__ == "__main__":

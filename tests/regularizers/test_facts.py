@@ -329,3 +329,20 @@ def test_activity_is_divided_by_axis_0():
     assert float(activity_penalty(lambda x: x.mean(), torch.ones(0, 3), "out")) == 0.0
     assert activity_penalty(L1(1e-3), torch.ones(70000, 1, dtype=torch.float16), "out").dtype == torch.float32
     assert float(activity_penalty(L1(1e-3), torch.ones(70000, 1, dtype=torch.float16), "out")) == pytest.approx(1e-3)
+
+
+def test_penalties_are_summed_in_float32_inside_autocast_too():
+    regularizer = OrthogonalRegularizer(1.0)
+    weight, float64 = torch.randn(12, 8), torch.randn(12, 8, dtype=torch.float64)
+    plain = penalty(regularizer, weight, "w"), penalty(regularizer, float64, "w")
+    own = penalty(lambda w: (w @ w.T).sum(), weight, "w")
+    with torch.autocast("cpu", torch.bfloat16):
+        torch.testing.assert_close(penalty(regularizer, weight, "w"), plain[0], rtol=0, atol=0)
+        torch.testing.assert_close(penalty(regularizer, float64, "w"), plain[1], rtol=0, atol=0)
+        torch.testing.assert_close(penalty(lambda w: (w @ w.T).sum(), weight, "w"), own, rtol=0, atol=0)
+        torch.testing.assert_close(activity_penalty(regularizer, weight, "w"), plain[0] / 12, rtol=0, atol=0)
+        output = weight @ weight.T
+        assert output.dtype == torch.bfloat16
+        projected = penalty(lambda x: (x @ weight).sum(), output, "w")
+        assert penalty(regularizer, weight.to("meta"), "w").is_meta
+    torch.testing.assert_close(projected, (output.float() @ weight).sum(), rtol=0, atol=0)

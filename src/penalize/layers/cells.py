@@ -8,14 +8,24 @@ import torch
 
 from penalize.arguments import integer, number
 from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.layer import Layer
 from penalize.layers.seeded import Seeded
 from penalize.layers.weight_attributes import WithKernel, WithRecurrentKernel
 from penalize.layers.weights import LINEAR_LAYOUT, ConstraintOf, InitializerOf, KerasView, RegularizerOf
 from penalize.placement import Layout
 
-__all__ = ["Cell", "States"]
+__all__ = ["Cell", "States", "refuse_mask_activity"]
 
 States = list[torch.Tensor]
+
+
+def refuse_mask_activity(cell: Layer) -> None:
+    """ArgumentError for a cell with `mask_activity=True`, which could have no effect: masks are of whole sequences."""
+    if cell.mask_activity:
+        raise ArgumentError(
+            f"{cell.name}: mask_activity must be False for a cell, which never sees masks, got True; give it to the "
+            "recurrent layer, with the activity_regularizer"
+        )
 
 
 class Cell(WithKernel, WithRecurrentKernel, Seeded):
@@ -51,6 +61,7 @@ class Cell(WithKernel, WithRecurrentKernel, Seeded):
         **kwargs: Any,
     ) -> None:
         super().__init__(seed, **kwargs)
+        refuse_mask_activity(self)
         self.units = integer("units", units, self.name)
         self.activation = self.as_activation(activation)
         self.use_bias = bool(use_bias)
@@ -113,6 +124,14 @@ class Cell(WithKernel, WithRecurrentKernel, Seeded):
     def kernel_takes_options(self) -> bool:
         """Whether torch has one kernel for the whole sequence with these activations."""
         raise NotImplementedError
+
+    def check_use_cudnn(self, use_cudnn: bool | str, layer: str) -> None:
+        """ArgumentError where a layer insists on the kernel (True) with dropout of the states, which it cannot do."""
+        if use_cudnn is True and self.recurrent_dropout > 0:
+            raise ArgumentError(
+                f"{layer}: use_cudnn=True asks for torch's kernel, which knows no recurrent_dropout; it must be 0, got "
+                f"recurrent_dropout={self.recurrent_dropout:g}"
+            )
 
     def has_kernel(self) -> bool:
         """Whether the kernel can be used now: it knows no dropout of the states."""

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from penalize.errors import ArgumentError, ShapeError
-from penalize.layers.merging import Merge, mask_of_rank, shapes_as_text
+from penalize.layers.merging import Merge, all_equal, mask_of_rank, shapes_as_text
 from penalize.registry import built_in
 
 __all__ = ["Concatenate", "Dot"]
@@ -39,17 +39,21 @@ class Concatenate(Merge):
 
     def call(self, inputs: Any, mask: Any = None) -> torch.Tensor:
         tensors = self.as_list(inputs)
-        shapes = shapes_as_text(tensors)
         rank = tensors[0].ndim
         if any(tensor.ndim != rank for tensor in tensors):
-            raise ShapeError(f"{self.name}: inputs must have one rank, got shapes {shapes}")
+            raise ShapeError(f"{self.name}: inputs must have one rank, got shapes {shapes_as_text(tensors)}")
         if not -rank <= self.axis < rank:
-            raise ArgumentError(f"{self.name}: axis {self.axis} must be one of inputs of shapes {shapes}")
+            raise ArgumentError(
+                f"{self.name}: axis {self.axis} must be one of inputs of shapes {shapes_as_text(tensors)}"
+            )
         others = [[*tensor.shape] for tensor in tensors]
         for sizes in others:
             del sizes[self.axis]
-        if any(sizes != others[0] for sizes in others):
-            raise ShapeError(f"{self.name}: inputs must have equal axes but for axis {self.axis}, got shapes {shapes}")
+        if not all_equal(others):
+            raise ShapeError(
+                f"{self.name}: inputs must have equal axes but for axis {self.axis}, got shapes "
+                f"{shapes_as_text(tensors)}"
+            )
         return torch.cat(tensors, self.axis)
 
     def compute_mask(self, inputs: Any, previous_mask: Any) -> Any:
@@ -86,15 +90,17 @@ class Dot(Merge):
 
     def call(self, inputs: Any, mask: Any = None) -> torch.Tensor:
         first, second = self.as_list(inputs, 2)
-        shapes = shapes_as_text([first, second])
         pair = (self.axes, self.axes) if isinstance(self.axes, int) else self.axes
         for tensor, axis in zip((first, second), pair, strict=True):
             if not -tensor.ndim < axis < tensor.ndim or axis == 0:
-                raise ArgumentError(f"{self.name}: axes {pair} must be behind the batch in inputs of shapes {shapes}")
+                raise ArgumentError(
+                    f"{self.name}: axes {pair} must be behind the batch in inputs of shapes "
+                    f"{shapes_as_text([first, second])}"
+                )
         if first.shape[0] != second.shape[0] or first.shape[pair[0]] != second.shape[pair[1]]:
             raise ShapeError(
                 f"{self.name}: inputs must have one batch size and the same size along the axes {pair}, got shapes "
-                f"{shapes}"
+                f"{shapes_as_text([first, second])}"
             )
         if self.normalize:
             first = F.normalize(first, dim=pair[0], eps=LEAST_NORM)

@@ -81,6 +81,10 @@ class _ConvLSTMCell(LSTMCell):
         weight = self.weight_ih
         return [torch.zeros(shape, dtype=weight.dtype, device=weight.device) for _ in range(2)]
 
+    def check_use_cudnn(self, use_cudnn: bool | str, layer: str) -> None:
+        if use_cudnn is True:
+            raise ArgumentError(f"{layer}: use_cudnn must be False or 'auto': torch has no kernel of it, got True")
+
     def convolved(
         self, sequences: torch.Tensor, states: States, mask: torch.Tensor | None, zero_output: bool
     ) -> tuple[torch.Tensor, States]:
@@ -209,6 +213,7 @@ class _ConvLSTM(CellLayer):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
+        cell.check_use_cudnn(self.use_cudnn, self.name)
 
     def zero_states(self, sequences: torch.Tensor) -> States:
         self._check_rank(sequences)

@@ -50,7 +50,8 @@ class _Equation:
             )
         for letter, size in zip(named, output_shape, strict=True):
             if letter in sizes:
-                if size not in (None, sizes[letter]) and sizes[letter] is not None:
+                # By `==`: `in` takes a number and an open size of a graph for different.
+                if size is not None and sizes[letter] is not None and size != sizes[letter]:
                     raise ShapeError(
                         f"{layer}: output_shape says {size} for the axis {letter!r}, which is {sizes[letter]} in "
                         f"inputs of shape {tuple(input_shape)}"

@@ -149,8 +149,9 @@ class GRU(CellLayer):
     True for the outputs of all timesteps (batch, time, units) instead of the last one's; `return_state`, True for a
     tuple of the output and the last states; `go_backwards` reads the sequence from its end; `stateful` begins with the
     states that the last call ended with (`reset_state()` forgets them); `unroll` is accepted and changes nothing;
-    `use_cudnn`, False to compute step by step, True to insist on torch's kernel; those of `Layer`. `call(sequences,
-    initial_state=None, mask=None)`: steps whose mask is False leave output and states as they were.
+    `use_cudnn`, False to compute step by step, True to refuse arguments that torch's kernel cannot do (sequences with a
+    mask are still computed step by step); those of `Layer`. `call(sequences, initial_state=None, mask=None)`: steps
+    whose mask is False leave output and states as they were.
 
     A `state_dict` of `torch.nn.GRU` loads where `reset_after`. Raises ArgumentError for bad arguments, ShapeError for
     inputs of another rank or size. Source: Keras 3.15.1.
@@ -222,3 +223,4 @@ class GRU(CellLayer):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
+        cell.check_use_cudnn(self.use_cudnn, self.name)

@@ -61,8 +61,9 @@ class InputLayer(Layer):
         if not isinstance(inputs, torch.Tensor):
             got = f"{type(inputs).__name__} of {len(inputs)}" if hasattr(inputs, "__len__") else type(inputs).__name__
             raise ShapeError(f"{self.name}: expected one tensor of shape {self.batch_shape}, got {got}")
+        # By `==`: `in` takes a number and an open size of a graph for different.
         fits = len(self.batch_shape) == inputs.ndim and all(
-            expected in (None, size) for expected, size in zip(self.batch_shape, inputs.shape, strict=True)
+            expected is None or expected == size for expected, size in zip(self.batch_shape, inputs.shape, strict=True)
         )
         if not fits:
             raise ShapeError(f"{self.name}: expected inputs of shape {self.batch_shape}, got {tuple(inputs.shape)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,7 +13,19 @@ from penalize.errors import ArgumentError, ShapeError
 from penalize.layers.layer import Layer
 from penalize.registry import built_in
 
-__all__ = ["Add", "Average", "Maximum", "Merge", "Minimum", "Multiply", "Subtract", "mask_of_rank", "shapes_as_text"]
+__all__ = [
+    "Add",
+    "Average",
+    "Maximum",
+    "Merge",
+    "Minimum",
+    "Multiply",
+    "Subtract",
+    "all_equal",
+    "broadcastable",
+    "mask_of_rank",
+    "shapes_as_text",
+]
 
 Masks = list[torch.Tensor | None]
 
@@ -28,9 +40,8 @@ class Merge(Layer):
         rank = max(tensor.ndim for tensor in tensors)
         # Missing axes come behind the batch, as in Keras.
         aligned = [tensor.reshape(_with_rank(tensor.shape, rank)) for tensor in tensors]
-        shapes = [tensor.shape for tensor in aligned]
-        sizes = [{*along} if axis == 0 else {*along} - {1} for axis, along in enumerate(zip(*shapes, strict=True))]
-        if any(len(along) > 1 for along in sizes):
+        batches, *others = zip(*[tensor.shape for tensor in aligned], strict=True)
+        if not all_equal(batches) or not all(broadcastable(along) for along in others):
             raise ShapeError(
                 f"{self.name}: inputs must have one batch size and other axes that are equal or 1, got shapes "
                 f"{shapes_as_text(tensors)}"
@@ -198,5 +209,16 @@ def mask_of_rank(mask: torch.Tensor, rank: int) -> torch.Tensor:
     return mask.bool().reshape(*mask.shape, *(1,) * (rank - mask.ndim))
 
 
+def all_equal(sizes: Sequence[Any]) -> bool:
+    """Whether these are all equal, told by `==`: sizes that an exported graph leaves open have no hash for a set."""
+    return all(size == sizes[0] for size in sizes[1:])
+
+
+def broadcastable(sizes: Iterable[Any]) -> bool:
+    """Whether the sizes along one axis are equal but for those that are 1, or None for not known."""
+    return all_equal([size for size in sizes if size is not None and size != 1])
+
+
 def shapes_as_text(tensors: list[torch.Tensor]) -> str:
+    """The shapes for an error; made only where it is raised, as no graph can hold texts of open sizes."""
     return " and ".join(str(tuple(tensor.shape)) for tensor in tensors)

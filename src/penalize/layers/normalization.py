@@ -68,10 +68,10 @@ class BatchNormalization(_Normalization):
     """`gamma * (x - mean) / sqrt(variance + epsilon) + beta`, over all axes but `axis`.
 
     In training mean and variance are the batch's, and move the statistics that are used otherwise: `moving = moving *
-    momentum + batch * (1 - momentum)`, with the biased variance of the batch. A frozen layer uses the moving ones.
-    Entries that a `mask` marks as padding count for neither. Half precision is computed in float32. `state_dict` holds
-    `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, as `torch.nn.BatchNorm1d` does; note
-    torch's other defaults (epsilon 1e-5, momentum 0.1 of the new, unbiased variance).
+    momentum + batch * (1 - momentum)`, with the biased variance of the batch. A frozen layer uses the moving ones. An
+    empty batch moves nothing. Entries that a `mask` marks as padding count for neither. Half precision is computed in
+    float32. `state_dict` holds `weight`, `bias`, `running_mean`, `running_var` and `num_batches_tracked`, as
+    `torch.nn.BatchNorm1d` does; note torch's other defaults (epsilon 1e-5, momentum 0.1 of the new, unbiased variance).
 
     Parameters: `axis` -1; `momentum` 0.99; `epsilon` 1e-3; `center`, `scale`; initializers; `beta_regularizer`,
     `gamma_regularizer`; those of `Layer`. Raises ArgumentError for bad arguments, ShapeError for inputs of another
@@ -130,13 +130,19 @@ class BatchNormalization(_Normalization):
             )
         x = widened(inputs).movedim(axis, 1)
         mean, variance = widened(self.running_mean), widened(self.running_var)
-        if self.training and self.trainable:
-            mean, variance = _moments(x) if mask is None else _masked_moments(widened(inputs), axis, mask)
+        # An empty batch has no statistics; torch's function refuses one value a channel.
+        by_batch = self.training and self.trainable and x.numel() > 0
+        single = x.numel() == x.shape[1]
+        if by_batch:
+            if mask is not None:
+                mean, variance = _masked_moments(widened(inputs), axis, mask)
+            else:
+                mean, variance = (x.flatten(), torch.zeros_like(x.flatten())) if single else _moments(x)
             with torch.no_grad():
                 self.running_mean.lerp_(mean.to(self.running_mean.dtype), 1 - self.momentum)
                 self.running_var.lerp_(variance.to(self.running_var.dtype), 1 - self.momentum)
                 self.num_batches_tracked.add_(1)
-        if self.training and self.trainable and mask is None:
+        if by_batch and mask is None and not single:
             x = F.batch_norm(x, None, None, *self.scale_and_shift, training=True, eps=self.epsilon)
         elif mean.requires_grad:
             x = _normalized(x, mean, variance, *self.scale_and_shift, self.epsilon)

@@ -154,3 +154,4 @@ class SimpleRNN(CellLayer):
             activity_regularizer=activity_regularizer,
             **kwargs,
         )
+        cell.check_use_cudnn(self.use_cudnn, self.name)

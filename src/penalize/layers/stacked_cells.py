@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from penalize.errors import ArgumentError
+from penalize.layers.cells import refuse_mask_activity
 from penalize.layers.layer import Layer
 from penalize.registry import built_in
 
@@ -30,6 +31,7 @@ class StackedRNNCells(Layer):
 
     def __init__(self, cells: Iterable[Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        refuse_mask_activity(self)
         given = list(cells)
         for cell in given:
             if not isinstance(cell, Layer) or not hasattr(cell, "state_size"):

@@ -17,6 +17,7 @@ __all__ = [
     "as_loader",
     "class_weights",
     "first_inputs",
+    "in_tensors",
     "number_of_batches",
     "split",
     "unpack",
@@ -94,11 +95,24 @@ def unpack(batch: Any) -> Batch:
     return batch, None, None
 
 
+def in_tensors(batch: Any) -> Any:
+    """A batch of the same nested structure whose NumPy arrays, as a `collate_fn` may make them, are tensors."""
+    if isinstance(batch, np.ndarray):
+        return _as_tensor(batch, "an array of a batch")
+    if isinstance(batch, dict):
+        return {key: in_tensors(part) for key, part in batch.items()}
+    if isinstance(batch, list | tuple):
+        parts = [in_tensors(part) for part in batch]
+        # A named tuple takes its parts one by one.
+        return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+    return batch
+
+
 def first_inputs(loader: DataLoader[Any]) -> Any:
     """The inputs of one batch, without drawing from the random numbers that training will use."""
     state = torch.random.get_rng_state()
     try:
-        return unpack(next(iter(loader)))[0]
+        return unpack(in_tensors(next(iter(loader))))[0]
     except StopIteration:
         raise DataError("the DataLoader is empty: at least one batch is needed") from None
     finally:

@@ -14,7 +14,7 @@ from penalize.layers import Layer
 from penalize.losses import Loss
 from penalize.masks import mask_of, set_masks
 from penalize.metrics import Metric
-from penalize.models.data import unpack
+from penalize.models.data import in_tensors, unpack
 from penalize.models.history import History
 
 __all__ = ["Mean", "TrainingModule"]
@@ -67,6 +67,10 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         return self.own_optimizer
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        # Once, and before it goes to the device, which NumPy arrays would not.
+        return in_tensors(batch)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         return self._step(batch, self.stages["train"])
@@ -193,4 +197,8 @@ def _sum(data_loss: torch.Tensor | None, penalty: torch.Tensor | None) -> torch.
 def _batch_size(x: Any) -> int:
     if isinstance(x, torch.Tensor):
         return x.shape[0]
+    if not isinstance(x, dict | list | tuple) or not x:
+        raise DataError(
+            f"a batch's inputs must be tensors or NumPy arrays, or lists, tuples or dicts of them, got {x!r:.80}"
+        )
     return _batch_size(next(iter(x.values() if isinstance(x, dict) else x)))

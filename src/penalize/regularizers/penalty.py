@@ -17,10 +17,11 @@ def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
     """regularizer(x) as a 0-d tensor on x's device, float32 at least.
 
     Python and NumPy numbers that a custom regularizer returns become tensors. Raises `PenaltyError`, naming the
-    target, when the result is not one real number; the errors of the regularizer itself name the target too.
+    target, when the result is not one real number; the errors of the regularizer itself name the target too. Inside
+    `torch.autocast`, which would take matrix products in half precision, the regularizer runs outside of it.
     """
     try:
-        value = regularizer(x)
+        value = _without_autocast(regularizer, x) if _in_autocast(x) else regularizer(x)
     except (ArrayError, ShapeError) as error:
         raise type(error)(f"{target}: {error}") from error
     except Exception as error:
@@ -68,6 +69,18 @@ def refuse_nan(regularizer: Any, value: torch.Tensor, x: torch.Tensor, target: s
         raise PenaltyError(
             f"{target}: the regularizer {_name(regularizer)} must return one real number, got NaN for finite values"
         )
+
+
+def _in_autocast(x: torch.Tensor) -> bool:
+    # The device "meta" has no autocast, and torch refuses the question.
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
+
+
+def _without_autocast(regularizer: Any, x: torch.Tensor) -> Any:
+    # Outputs in half precision become float32: a regularizer may multiply them with weights of its own.
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    with torch.autocast(x.device.type, enabled=False):
+        return regularizer(wide)
 
 
 def _name(regularizer: Any) -> str:
