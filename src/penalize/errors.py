@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetachedError",
+    "FileError",
     "MissingExtraError",
     "NotBuiltError",
     "NotCompiledError",
@@ -81,6 +82,10 @@ class DetachedError(PenalizeError, RuntimeError):
     """Penalties were used after `detach()`."""
 
 
+class FileError(PenalizeError, OSError):
+    """A file cannot be read or written: not there, there already, no regular file, or too large."""
+
+
 class NotBuiltError(PenalizeError, RuntimeError):
     """A layer's weights were asked for before its input shape is known."""
 
@@ -115,7 +120,8 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> str:
     known = list(dict.fromkeys(candidates))
     if not known:
         return "there are none"
-    alike = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    # The beginning is enough, and a name from a file may be as long as the file.
+    alike = difflib.get_close_matches(name[:200], known, n=count, cutoff=0.5)
     if alike:
         return f"did you mean {' or '.join(map(repr, alike))}?"
     listed = ", ".join(map(repr, known[:12]))
