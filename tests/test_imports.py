@@ -19,6 +19,7 @@ ROOMS = [
     "registry",
     "configs",
     "strict_json",
+    "atomic",
     "masks",
     "ops",
     "activations",
