@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetachedError",
+    "ExistingFileError",
     "FileError",
     "MissingExtraError",
     "NotBuiltError",
@@ -20,6 +21,7 @@ __all__ = [
     "PenalizeError",
     "PenaltyError",
     "RegistrationError",
+    "SavingError",
     "ShapeError",
     "StrengthError",
     "TargetError",
@@ -83,7 +85,7 @@ class DetachedError(PenalizeError, RuntimeError):
 
 
 class FileError(PenalizeError, OSError):
-    """A file cannot be read or written: not there, there already, no regular file, or too large."""
+    """A file cannot be read: it is not there, no regular file, or too large."""
 
 
 class NotBuiltError(PenalizeError, RuntimeError):
@@ -96,6 +98,14 @@ class NotCompiledError(PenalizeError, RuntimeError):
 
 class MissingExtraError(PenalizeError, ImportError):
     """A library of an optional extra is not installed."""
+
+
+class SavingError(PenalizeError, OSError):
+    """A file cannot be written where it was asked for."""
+
+
+class ExistingFileError(SavingError, FileExistsError):
+    """There is a file already, which was not to be replaced."""
 
 
 @contextlib.contextmanager
