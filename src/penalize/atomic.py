@@ -1,129 +1,102 @@
-"""Writing a file so that its path holds the old file or the new one, whole, at every moment."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from penalize.errors import ExistingFileError, SavingError
+from penalize.errors import ArgumentError, FileError
 
 __all__ = ["replacing"]
 
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
-    """A new file to write in place of `path`: it takes the place when the block ends, and is removed if that fails.
+    """An empty file beside `path`, to be written inside; it takes the place of `path` at the end, on the disk by then.
 
-    The file given stands beside `path`, with a name of its own and the same suffix, and is on the disk before it takes
-    the place. It gets the permissions of the file that it replaces, or those that a new file has. A link is followed:
-    what it points to is replaced.
+    After an error, also one raised inside, what stood at `path` is as it was and nothing is left beside it. An existing
+    file keeps its permissions; a symbolic link is followed. Raises FileError when there is something at `path` without
+    `overwrite`, when it is no regular file, or when the folder cannot be written to.
 
-    Raises ExistingFileError for an existing file without `overwrite`; SavingError for a directory, or anything else
-    that is no file, for a directory around it that does not exist, and when the system refuses to write.
-
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as directory:
-    ...     with replacing(f"{directory}/notes.txt", overwrite=False) as file:
-    ...         _ = file.write_text("whole")
-    ...     os.listdir(directory), Path(directory, "notes.txt").read_text()
-    (['notes.txt'], 'whole')
+    >>> import pathlib, tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "plan.json")
+    ...     with replacing(path, overwrite=False) as beside:
+    ...         _ = beside.write_text("{}")
+    ...     path.read_text()
+    '{}'
     """
-    target = Path(os.path.realpath(path))
-    mode = _mode_of(target, path, overwrite)
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
+    with _file_errors(path):
+        place = Path(os.path.realpath(path))
+        mode = _mode_of(place, path, overwrite)
+        beside = place.parent / f".{secrets.token_hex(8)}.tmp"
+        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
-        descriptor, name = tempfile.mkstemp(suffix=target.suffix, prefix=f".{target.stem[:100]}.", dir=target.parent)
-    except OSError as error:
-        raise SavingError(f"{os.fspath(path)!r} cannot be written: {error.strerror}") from error
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        yield temporary
-        _keep(temporary, mode)
-        if not overwrite:
-            _take_free_place(temporary, target, path)
-        else:
-            temporary.replace(target)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if isinstance(error, SavingError):
-            raise
-        raise SavingError(f"{os.fspath(path)!r} cannot be written: {error.strerror or error}") from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    _sync(target.parent)
+        yield beside
+        with _file_errors(path):
+            if mode is not None:
+                beside.chmod(mode)
+            _flush(beside, os.O_RDWR)
+            if overwrite:
+                beside.replace(place)
+            else:
+                _put_where_nothing_is(beside, place, path)
+            if os.name == "posix":
+                _flush(place.parent, os.O_RDONLY)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
-def _mode_of(target: Path, path: str | os.PathLike[str], overwrite: bool) -> int:
-    """The permissions that the new file gets; SavingError where there can be none."""
+def _mode_of(place: Path, path: str | os.PathLike[str], overwrite: bool) -> int | None:
+    """The permissions of what is to be replaced; None where nothing is."""
     try:
-        found = target.lstat()
+        status = place.stat()
     except FileNotFoundError:
-        if target.parent.is_dir():
-            return _ordinary_mode()
-        raise SavingError(
-            f"{os.fspath(path)!r} cannot be written: there is no directory {str(target.parent)!r}"
-        ) from None
-    except OSError as error:
-        raise SavingError(f"{os.fspath(path)!r} cannot be written: {error.strerror}") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise SavingError(f"{os.fspath(path)!r} is a directory: give the path of a file")
-    if not stat.S_ISREG(found.st_mode):
-        raise SavingError(f"{os.fspath(path)!r} is no ordinary file, and is left as it is")
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path}: not a regular file")
     if not overwrite:
         raise _exists(path)
-    return stat.S_IMODE(found.st_mode)
+    return stat.S_IMODE(status.st_mode)
 
 
-def _ordinary_mode() -> int:
-    # The mask of a process can only be read by setting it.
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return 0o666 & ~mask
-
-
-def _keep(file: Path, mode: int) -> None:
-    """Give a file its permissions, and have it on the disk."""
-    file.chmod(mode)
-    _sync(file)
-
-
-def _take_free_place(temporary: Path, target: Path, path: str | os.PathLike[str]) -> None:
-    """Put the file there unless another one has come there since."""
+def _put_where_nothing_is(beside: Path, place: Path, path: str | os.PathLike[str]) -> None:
+    """Like `replace`, but what came to stand there in the meantime stays."""
     try:
-        os.link(temporary, target)
+        os.link(beside, place)
     except FileExistsError:
         raise _exists(path) from None
-    except OSError:
-        # A file system without links.
-        if target.exists():
+    except OSError:  # a file system without hard links
+        if place.exists():
             raise _exists(path) from None
-        temporary.replace(target)
-    else:
-        temporary.unlink()
+        beside.replace(place)
 
 
-def _exists(path: str | os.PathLike[str]) -> ExistingFileError:
-    return ExistingFileError(f"{os.fspath(path)!r} exists: give overwrite=True to replace it")
+def _exists(path: str | os.PathLike[str]) -> FileError:
+    return FileError(f"{path}: exists already; pass overwrite=True to replace it")
 
 
-def _sync(path: Path) -> None:
-    """Have what was written on the disk; directories of some systems cannot be asked to."""
-    directory = path.is_dir()
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        if directory:
-            return
-        raise
+def _flush(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
-    except OSError:
-        if not directory:
-            raise
     finally:
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _file_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise FileError(f"{os.fspath(path)!r:.80}: {error}") from error

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penalize.errors import ConfigError, UnknownNameError, nearest
+from penalize.errors import ConfigError, PenalizeError, UnknownNameError, nearest
 from penalize.registry import (
     BuiltIn,
     built_ins,
@@ -99,7 +99,12 @@ class Configs:
         parameters = inspect.signature(cls).parameters
         if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
             _check_keys(known, parameters, f"the config of {cls.__name__}")
-        return cls.from_config(known)  # type: ignore[attr-defined]
+        try:
+            return cls.from_config(known)  # type: ignore[attr-defined]
+        except PenalizeError:
+            raise
+        except (TypeError, ValueError, KeyError, IndexError, AttributeError, RuntimeError, OverflowError) as error:
+            raise ConfigError(f"{cls.__name__}: its config does not fit: {error!s:.200}") from error
 
     def _named(self, name: str, config: Mapping[str, Any]) -> Any:
         if is_built_in_name(self.kind, name):

@@ -13,15 +13,14 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetachedError",
-    "ExistingFileError",
     "FileError",
+    "FileFormatError",
     "MissingExtraError",
     "NotBuiltError",
     "NotCompiledError",
     "PenalizeError",
     "PenaltyError",
     "RegistrationError",
-    "SavingError",
     "ShapeError",
     "StrengthError",
     "TargetError",
@@ -47,6 +46,14 @@ class UnknownNameError(ArgumentError):
 
 class ConfigError(ArgumentError):
     """A config does not describe an object that can be built."""
+
+
+class FileError(PenalizeError, OSError):
+    """A file cannot be read or written: not there, there already, no regular file, or too large."""
+
+
+class FileFormatError(PenalizeError, ValueError):
+    """A file is broken, is of another format, or holds what is never read."""
 
 
 class RegistrationError(ArgumentError):
@@ -84,10 +91,6 @@ class DetachedError(PenalizeError, RuntimeError):
     """Penalties were used after `detach()`."""
 
 
-class FileError(PenalizeError, OSError):
-    """A file cannot be read: it is not there, no regular file, or too large."""
-
-
 class NotBuiltError(PenalizeError, RuntimeError):
     """A layer's weights were asked for before its input shape is known."""
 
@@ -98,14 +101,6 @@ class NotCompiledError(PenalizeError, RuntimeError):
 
 class MissingExtraError(PenalizeError, ImportError):
     """A library of an optional extra is not installed."""
-
-
-class SavingError(PenalizeError, OSError):
-    """A file cannot be written where it was asked for."""
-
-
-class ExistingFileError(SavingError, FileExistsError):
-    """There is a file already, which was not to be replaced."""
 
 
 @contextlib.contextmanager

@@ -51,23 +51,26 @@ _NONE: Mapping[str, Any] = MappingProxyType({})
 _scope: ContextVar[Mapping[str, Any]] = ContextVar("custom_object_scope", default=_NONE)
 
 
-def built_in(kind: str, *, module: str, names: Iterable[str] = ()) -> Callable[[Registered], Registered]:
+def built_in(
+    kind: str, *, module: str, names: Iterable[str] = (), class_name: str | None = None
+) -> Callable[[Registered], Registered]:
     """Enter a class or function of this package under its own name and under `names` as a `kind`.
 
     `module` is the module that files give for it: "keras...." for what Keras has too, and then no registered
-    name; "penalize...." for our own, which carry the registered name "penalize>ClassName".
+    name; "penalize...." for our own, which carry the registered name "penalize>ClassName". `class_name` is what files
+    call it, where that is not its own name.
     """
 
     def enter(thing: Registered) -> Registered:
-        class_name = thing.__name__
-        own = None if module.startswith("keras") else f"penalize>{class_name}"
-        entry = BuiltIn(kind, class_name, thing, module, own)
-        for name in (class_name, *names):
+        written = thing.__name__ if class_name is None else class_name
+        own = None if module.startswith("keras") else f"penalize>{written}"
+        entry = BuiltIn(kind, written, thing, module, own)
+        for name in (written, *names):
             taken = _names.setdefault(kind, {})
             if name in taken:
                 raise RegistrationError(f"{kind} name {name!r} is taken by {taken[name].factory!r}")
             taken[name] = entry
-        _built_ins.setdefault(kind, {})[class_name] = entry
+        _built_ins.setdefault(kind, {})[written] = entry
         return thing
 
     return enter

@@ -16,7 +16,6 @@ from penalize.errors import (
     ArrayError,
     ConfigError,
     DetachedError,
-    ExistingFileError,
     FileError,
     RegistrationError,
     ShapeError,
@@ -358,7 +357,7 @@ def test_what_a_custom_regularizer_raises_names_the_file_and_the_target(tmp_path
         (
             '"strength": 0.3',
             '"strength": "much"',
-            r"weights\['0.weight'\]: ValueError: could not convert string to float: 'much'",
+            r"weights\['0.weight'\]: Cubes: its config does not fit: could not convert string to float: 'much'",
         ),
         ('"axes": []', '"axes": [7]', "raised by the regularizer of 0.weight: IndexError: Dimension out of range"),
         ('"axes": []', '"extra": []', r"weights\['0.weight'\]: the config of Cubes has an unknown key 'extra'"),
@@ -463,7 +462,7 @@ def test_a_file_is_replaced_only_when_asked(tmp_path):
     penalties.save(str(path))
     before = path.read_bytes()
     penalties["0.weight"].strength = 0.2
-    with pytest.raises(ExistingFileError, match=f"'{path}' exists: give overwrite=True"):
+    with pytest.raises(FileError, match=f"{path}: exists already; pass overwrite=True"):
         penalties.save(path)
     assert path.read_bytes() == before
     penalties.save(path, overwrite=True)

@@ -246,8 +246,8 @@ class Penalties(Mapping[str, Target]):
     def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
         """Write `to_json()` to a file, whole or not at all.
 
-        Raises what `to_json` raises; `ExistingFileError` when there is a file already and `overwrite` is False;
-        `SavingError` when it cannot be written.
+        Raises what `to_json` raises, and `FileError` when there is a file already and `overwrite` is False, or when it
+        cannot be written.
         """
         save_plan(self.to_json(), path, overwrite)
 

@@ -16,7 +16,7 @@ from penalize.errors import ArgumentError, ConfigError, naming
 from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.weighted import Weighted
 
-__all__ = ["CONFIGS", "arguments_of", "arguments_from", "config_of", "layer_from"]
+__all__ = ["CONFIGS", "arguments_of", "arguments_from", "config_of", "entry_of", "layer_from"]
 
 CONFIGS = Configs("layer", "a layer", Weighted)
 
@@ -85,6 +85,23 @@ def config_of(layer: Any, without: Collection[str] = ()) -> dict[str, Any]:
         with naming(f"{layer.name}: {argument}"):
             config[argument] = _written(argument, value)
     return {key: value for key, value in config.items() if key not in SILENT_WHEN or value != SILENT_WHEN[key]}
+
+
+def entry_of(layer: Any) -> dict[str, Any]:
+    """The config of a layer with its class, and the shape of the inputs that it was built for."""
+    entry = CONFIGS.write(layer)
+    if layer.build_shape is not None:
+        entry["build_config"] = {"input_shape": _open_batch(layer.build_shape)}
+    return entry
+
+
+def _open_batch(shape: Any) -> Any:
+    """Shapes as lists, without the size of the batch."""
+    if isinstance(shape, Mapping):
+        return {key: _open_batch(item) for key, item in shape.items()}
+    if all(size is None or isinstance(size, int) for size in shape):
+        return [None, *shape[1:]] if len(shape) else []
+    return [_open_batch(item) for item in shape]
 
 
 def arguments_from(config: Mapping[str, Any]) -> dict[str, Any]:

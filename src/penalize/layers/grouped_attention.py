@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from penalize.arguments import integer
@@ -72,6 +72,11 @@ class GroupQueryAttention(ProjectedAttention):
                 f"{self.name}: num_query_heads must be a multiple of num_key_value_heads, got {num_query_heads} and "
                 f"{num_key_value_heads}"
             )
+
+    def parts_in_files(self) -> Iterator[tuple[str, Any]]:
+        # Keras holds them under names of its own.
+        for name, part in super().parts_in_files():
+            yield f"_{name}", part
 
     def build_projections(self, query: Sequence[Any], value: Sequence[Any], key: Sequence[Any]) -> None:
         if len(query) != 3:

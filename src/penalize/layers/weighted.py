@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from penalize import constraints, initializers
 from penalize.arguments import as_dtype
 from penalize.errors import ArgumentError, ShapeError, naming, nearest
 from penalize.evaluation import activity_losses, weight_losses
+from penalize.layers.creation import account_for, filled_later
 from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.tracking import as_container, declared_targets, weights_below
 from penalize.layers.weights import Weight
@@ -101,8 +102,11 @@ class Weighted(nn.Module):
         """Create a declared weight of this shape, which is that of Keras's layout; `draw` replaces its initializer."""
         weight = self.own_weight(name)
         kind = self.variable_dtype if dtype is None else as_dtype(dtype, self.name)
+        sizes = tuple(int(size) for size in shape)
+        account_for(sizes, f"{self.name}.{name}")
         with torch.no_grad():
-            start = (draw or weight.initializer)(tuple(int(size) for size in shape), dtype=kind)
+            initialize = torch.empty if filled_later() else (draw or weight.initializer)
+            start = initialize(sizes, dtype=kind)
             start = weight.layout.to_torch(start).to(self._build_device, copy=True).contiguous()
         if weight.buffer:
             self.register_buffer(weight.attribute, start)
@@ -231,6 +235,12 @@ class Weighted(nn.Module):
                     if weight.constraint is not None and parameter is not None and parameter.requires_grad:
                         projected = weight.constraint(weight.layout.to_keras(parameter))
                         parameter.copy_(weight.layout.to_torch(projected))
+
+    def parts_in_files(self) -> Iterator[tuple[str, Any]]:
+        """The layers, and lists of layers, directly inside, by the names that Keras's weight files have for them."""
+        for name, part in sorted(self._modules.items()):
+            if part is not None:
+                yield name, part
 
     # How it is held.
 

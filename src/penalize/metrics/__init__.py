@@ -16,7 +16,7 @@ from penalize.metrics.accuracy import (
 )
 from penalize.metrics.base import MeanMetric, MeanMetricWrapper, Metric
 from penalize.metrics.counts import AUC, F1Score, FBetaScore, Precision, Recall
-from penalize.metrics.identifiers import get
+from penalize.metrics.identifiers import deserialize, get, serialize
 from penalize.metrics.means import (
     BinaryCrossentropy,
     CategoricalCrossentropy,
@@ -71,7 +71,9 @@ __all__ = [
     "TorchMetric",
     "binary_accuracy",
     "categorical_accuracy",
+    "deserialize",
     "get",
+    "serialize",
     "sparse_categorical_accuracy",
     "sparse_top_k_categorical_accuracy",
     "top_k_categorical_accuracy",

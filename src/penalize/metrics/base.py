@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable
 from types import ModuleType
@@ -76,6 +77,15 @@ class Metric:
         if sample_weight is not None:
             raise ArgumentError(f"{self.name} cannot be weighed: it takes no sample_weight")
 
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments by name: each is an attribute."""
+        return {argument: getattr(self, argument) for argument in inspect.signature(type(self)).parameters}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """A new metric with the arguments that `get_config` gave."""
+        return cls(**config)
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(name={self.name!r})"
 
@@ -121,6 +131,9 @@ class MeanMetricWrapper(MeanMetric):
         super().__init__(name or ("lambda" if label == "<lambda>" else label))
         self.fn = fn
         self.arguments = arguments
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, **self.arguments}
 
     def values(self, y_true: torch.Tensor, y_pred: torch.Tensor) -> torch.Tensor:
         return torch.as_tensor(self.fn(y_true, y_pred, **self.arguments))

@@ -24,6 +24,7 @@ class Decided(Metric):
 
     def __init__(self, torch_class: str, thresholds: float | None, name: str) -> None:
         super().__init__(name)
+        self.thresholds = thresholds
         self.threshold = 0.5 if thresholds is None else thresholds
         if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
             raise ArgumentError(f"thresholds must be None or one number between 0 and 1, got {thresholds!r:.80}")
@@ -76,6 +77,8 @@ class AUC(Metric):
             )
         if isinstance(num_thresholds, bool) or not isinstance(num_thresholds, int) or num_thresholds < 2:
             raise ArgumentError(f"num_thresholds must be an integer >= 2, got {num_thresholds!r}")
+        self.num_thresholds = num_thresholds
+        self.curve = curve
         self.from_logits = from_logits
         self.parts = [library().classification.BinaryAUROC(thresholds=num_thresholds)]
 

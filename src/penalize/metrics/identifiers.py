@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from penalize.configs import Configs
 from penalize.errors import ArgumentError
 from penalize.metrics.accuracy import AutoAccuracy
 from penalize.metrics.base import MeanMetricWrapper, Metric, library
 from penalize.metrics.wrappers import TorchMetric
-from penalize.registry import custom_object, find, is_built_in_name
+from penalize.registry import custom_object, custom_object_scope, find, is_built_in_name
 
-__all__ = ["get"]
+__all__ = ["deserialize", "get", "serialize"]
+
+CONFIGS = Configs("metric", "a metric", Metric)
+
+# What Keras's configs say besides, and the values at which it changes nothing.
+WITHOUT: dict[str, tuple[Any, ...]] = {
+    "dtype": (None, "float32"),
+    "summation_method": ("interpolation",),
+    "multi_label": (False,),
+    "num_labels": (None,),
+    "label_weights": (None,),
+    "top_k": (None,),
+    "class_id": (None,),
+}
 
 AUTOMATIC = ("accuracy", "acc")
 
@@ -53,6 +68,37 @@ def get(identifier: Any, *, loss: Any = None) -> Metric:
         "a metric is a name, a metric of penalize.metrics or of torchmetrics, or a function of (y_true, y_pred), "
         f"got {type(identifier).__name__}: {identifier!r:.80}"
     )
+
+
+def serialize(metric: Any) -> Any:
+    """The config of a metric in Keras's form, or the name alone of one that was chosen by "accuracy".
+
+    Raises `ConfigError` for torchmetrics' objects, and for functions and classes that are not registered.
+
+    >>> from penalize.metrics import TopKCategoricalAccuracy
+    >>> serialize(TopKCategoricalAccuracy(k=3))["config"]
+    {'name': 'top_k_categorical_accuracy', 'k': 3}
+    """
+    if isinstance(metric, str):
+        return metric
+    if isinstance(metric, AutoAccuracy):
+        return metric.name
+    return CONFIGS.write(metric.fn if type(metric) is MeanMetricWrapper else metric)
+
+
+def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, *, loss: Any = None) -> Metric:
+    """A new metric from what `serialize` gave, from Keras's config of the same metric, or from a name.
+
+    Raises `UnknownNameError` for an unknown name and `ConfigError` for a config that does not fit.
+    """
+    with custom_object_scope(custom_objects):
+        if isinstance(config, str):
+            return _by_name(config, loss)
+        chosen, values = CONFIGS.choose(config)
+        if values is None:
+            return get(chosen)
+        metric: Metric = CONFIGS.make(chosen, values, WITHOUT)
+        return metric
 
 
 def _by_name(name: str, loss: Any) -> Metric:

@@ -5,5 +5,6 @@ from penalize.models.history import History
 from penalize.models.json_files import model_from_json
 from penalize.models.model import Model
 from penalize.models.sequential import Sequential
+from penalize.saving import load_model, save_model
 
-__all__ = ["History", "Model", "Sequential", "clone_model", "model_from_json"]
+__all__ = ["History", "Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from typing import Any
 
 from penalize.errors import ArgumentError
 from penalize.layers import InputLayer, Layer
 from penalize.layers.cloning import fresh_copy
 from penalize.layers.symbolic import Node
+from penalize.models.functional import takes_a_graph
 from penalize.models.model import Model
 from penalize.models.sequential import Sequential
 
@@ -49,7 +49,7 @@ def _cloned(layer: Any, clones: dict[int, Any]) -> Any:
                 clone.add(_cloned(layer.input_layer, clones))
             for part in layer.stack:
                 clone.add(_cloned(part, clones))
-        elif isinstance(layer, Model) and layer.graph is not None and _takes_a_graph(type(layer)):
+        elif isinstance(layer, Model) and layer.graph is not None and takes_a_graph(type(layer)):
             clone = _functional(layer, clones)
         elif isinstance(layer, InputLayer):
             clone = InputLayer(batch_shape=layer.batch_shape, dtype=layer.dtype, name=layer.name)
@@ -89,11 +89,6 @@ def _functional(model: Model, clones: dict[int, Any]) -> Model:
     for tensor in added:
         clone.add_loss(tensor)
     return clone
-
-
-def _takes_a_graph(kind: type[Model]) -> bool:
-    """Whether a subclass is made from inputs and outputs, and not from arguments of its own."""
-    return {"inputs", "outputs"} <= set(inspect.signature(kind).parameters)
 
 
 def _keep_settings(layer: Any, clone: Any) -> None:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
 import torch
 
 from penalize.errors import ArgumentError
 from penalize.layers import Layer
-from penalize.layers.described import CONFIGS
+from penalize.layers.described import arguments_from, config_of, entry_of
 from penalize.layers.symbolic import SymbolicTensor, find_symbolic
 from penalize.models.graph import Graph
+from penalize.models.graph_config import config_of_graph, graph_of_config
 
-__all__ = ["Functional"]
+__all__ = ["Functional", "takes_a_graph"]
+
+
+def takes_a_graph(kind: type) -> bool:
+    """Whether a class of models is made from inputs and outputs, and not from arguments of its own."""
+    return {"inputs", "outputs"} <= set(inspect.signature(kind).parameters)
 
 
 class Functional(Layer):
@@ -78,12 +86,53 @@ class Functional(Layer):
         """The symbolic outputs of a `Model(inputs, outputs)`."""
         return find_symbolic([self._require_graph().outputs])
 
+    def get_config(self) -> dict[str, Any]:
+        """The config in Keras's form: of a `Model(inputs, outputs)` its layers and their calls; else its arguments.
+
+        Raises ConfigError for what could not be read back.
+        """
+        if self.graph is None or not takes_a_graph(type(self)):
+            return super().get_config()
+        return {**config_of(self, without=["inputs", "outputs"]), **config_of_graph(self.graph, self._modules)}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A new model with the layers that `get_config` gave, and fresh weights.
+
+        Raises ConfigError for a config that does not fit.
+        """
+        if "layers" not in config:
+            return super().from_config(config)
+        name = str(config.get("name", cls.__name__))
+        inputs, outputs = graph_of_config(config, name)
+        values = {key: value for key, value in config.items() if key not in ("layers", "input_layers", "output_layers")}
+        trainable = values.pop("trainable", True)
+        model = cls(**arguments_from(values), inputs=inputs, outputs=outputs)
+        # The layers' own settings stand in their configs.
+        model._trainable = bool(trainable)
+        return model
+
+    def parts_in_files(self) -> Iterator[tuple[str, Any]]:
+        if self.graph is None:
+            yield from super().parts_in_files()
+            return
+        names = self.graph.names_of_layers()
+        yield "layers", [self._modules[name] for name in names]
+        for name, part in super().parts_in_files():
+            if name not in names:
+                yield name, part
+
     def to_json(self, **options: Any) -> str:
         """The config as JSON text, which `model_from_json`, and Keras, make a model of; `options` go to `json.dumps`.
 
         Without weights and without what `compile` set. Raises ConfigError for what could not be read back.
         """
-        return json.dumps(CONFIGS.write(self), **options)
+        return json.dumps(entry_of(self), **options)
+
+    @property
+    def class_name_in_files(self) -> str:
+        """What files call the class."""
+        return "Functional" if self.graph is not None and takes_a_graph(type(self)) else type(self).__name__
 
     def _require_graph(self) -> Graph:
         if self.graph is None:

@@ -85,6 +85,10 @@ class Graph:
         """Remember the name under which the model holds a layer: what it holds there is what runs."""
         self.names |= {node.number: name for node in self.nodes if node.function is layer}
 
+    def names_of_layers(self) -> list[str]:
+        """The names under which the model holds its layers, in their order."""
+        return list(dict.fromkeys(self.names[node.number] for node in self.nodes if node.number in self.names))
+
     def function(self, node: Node, held: Mapping[str, nn.Module | None]) -> Any:
         """The layer or function of a node: a layer is the one that the model holds now."""
         return held.get(self.names.get(node.number, ""), node.function)

@@ -29,6 +29,7 @@ from penalize.errors import (
 )
 from penalize.layers import Layer
 from penalize.layers.symbolic import trial
+from penalize.models import compilation
 from penalize.models.data import (
     as_loader,
     class_weights,
@@ -37,13 +38,15 @@ from penalize.models.data import (
     split,
     validation,
 )
-from penalize.models.functional import Functional
 from penalize.models.history import History
+from penalize.models.persistent import Persistent
+from penalize.registry import built_in
 
 __all__ = ["Model"]
 
 
-class Model(Functional):
+@built_in("layer", module="keras.src.models.functional", class_name="Functional")
+class Model(Persistent):
     """A layer made of layers, with Keras's way to train: `compile`, `fit`, `evaluate`, `predict`, `summary`.
 
     Subclass it and define `call`; use `Sequential`; or give `inputs`, made with `Input`, and `outputs`, made by calling
@@ -72,6 +75,7 @@ class Model(Functional):
         self._make_metrics: Callable[[], list[Any]] | None = None
         self._optimizer_spec: Any = None
         self._optimizer: torch.optim.Optimizer | None = None
+        self._compiled_with: tuple[Any, Any, tuple[Any, ...]] | None = None
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Sequence[Any] | None = None) -> None:
         """Choose how the model is trained; nothing is computed yet, and weights stay as they are.
@@ -95,6 +99,20 @@ class Model(Functional):
         make = functools.partial(_make_metrics, tuple(metrics or ()), chosen)
         make()
         self._optimizer_spec, self._loss, self._make_metrics, self._optimizer = spec, chosen, make, None
+        self._compiled_with = (spec, loss, tuple(metrics or ()))
+
+    def get_compile_config(self) -> dict[str, Any] | None:
+        """What `compile` was given, in Keras's form; None for a model that is not compiled.
+
+        Raises ConfigError for torch's optimizers and losses, and for functions that are not registered.
+        """
+        if self._compiled_with is None:
+            return None
+        return compilation.config_of_compilation(*self._compiled_with, self._optimizer)
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as a config says. Raises ConfigError for what cannot be read."""
+        compilation.compile_from_config(self, config)
 
     def copy_compilation(self, other: Model) -> None:
         """Compile as another model is compiled, with an optimizer of its own.
@@ -104,6 +122,7 @@ class Model(Functional):
         if not isinstance(other._optimizer_spec, torch.optim.Optimizer):
             self._optimizer_spec, self._loss = copy.deepcopy((other._optimizer_spec, other._loss))
             self._make_metrics, self._optimizer = other._make_metrics, None
+            self._compiled_with = copy.deepcopy(other._compiled_with)
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
@@ -177,7 +196,7 @@ class Model(Functional):
         self._build_from(loader)
         history = History({"epochs": epochs, "batches": number_of_batches(loader), "verbose": verbose})
         report = functools.partial(_print_epoch, epochs) if verbose == 2 else None
-        optimizer = self._make_optimizer()
+        optimizer = self.make_optimizer()
         for penalties in attached(self):
             if penalties.bound and penalties.optimizer is not optimizer:
                 raise BindError(
@@ -278,8 +297,11 @@ class Model(Functional):
             for module, mode in modes.items():
                 module.training = mode
 
-    def _make_optimizer(self) -> torch.optim.Optimizer | None:
-        """The optimizer of the compiled model, made once, so that its state lasts over several calls of fit."""
+    def make_optimizer(self) -> torch.optim.Optimizer | None:
+        """The optimizer of the compiled model, made once, so that its state lasts over several calls of fit.
+
+        None, with a warning, where nothing can be trained.
+        """
         if self._optimizer is None:
             if isinstance(self._optimizer_spec, torch.optim.Optimizer):
                 self._optimizer = self._optimizer_spec

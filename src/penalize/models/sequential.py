@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 from penalize.errors import ArgumentError, ConfigError, PenalizeError
 from penalize.layers import InputLayer, Layer
-from penalize.layers.described import CONFIGS, arguments_from, config_of, layer_from
+from penalize.layers.described import arguments_from, config_of, entry_of, layer_from
 from penalize.layers.symbolic import SymbolicTensor, trial
 from penalize.models.model import Model
 from penalize.placement import records_below
@@ -126,10 +126,18 @@ class Sequential(Model):
         for layer in [*([self.input_layer] if self.input_layer is not None else []), *self.stack]:
             if not isinstance(layer, Layer):
                 raise ConfigError(f"{self.name}: {type(layer).__name__} is no Layer, and has no config")
-            config["layers"].append(CONFIGS.write(layer))
+            config["layers"].append(entry_of(layer))
         if self.input_layer is not None:
             config["build_input_shape"] = list(self.input_layer.batch_shape)
         return config
+
+    def parts_in_files(self) -> Iterator[tuple[str, Any]]:
+        yield "layers", self.stack
+
+    @property
+    def class_name_in_files(self) -> str:
+        """What files call the class."""
+        return type(self).__name__
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:

@@ -67,6 +67,7 @@ class Rule(torch.optim.Optimizer):
         if any(group.get("global_clipnorm") is not None for group in self.param_groups):
             global_norm = torch.nn.utils.get_total_norm([g for some in gradients for g in some])
         for group, weights, unclipped in zip(self.param_groups, chosen, gradients, strict=True):
+            group["iterations"] = group.get("iterations", 0) + 1
             if not weights:
                 continue
             if group["weight_decay"]:
