@@ -48,6 +48,12 @@ def room_of(path):
     return first.removesuffix(".py")
 
 
+def names_a_module(text):
+    """Whether a string could be given to importlib; the name of a file format could not."""
+    room = PACKAGE / text.split(".")[1]
+    return text.replace(".", "").isidentifier() and (room.is_dir() or room.with_suffix(".py").is_file())
+
+
 def rooms_imported(path):
     """The rooms that a file imports, anywhere in it."""
     tree = ast.parse(path.read_text())
@@ -62,7 +68,7 @@ def rooms_imported(path):
             if node.module == "penalize":
                 names = [f"penalize.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("penalize."):
-            names = [node.value] if node.value.replace(".", "").isidentifier() else []
+            names = [node.value] if names_a_module(node.value) else []
         for name in names:
             parts = name.split(".")
             if parts[0] == "penalize" and len(parts) > 1:

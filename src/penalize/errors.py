@@ -125,7 +125,8 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> str:
     known = list(dict.fromkeys(candidates))
     if not known:
         return "there are none"
-    alike = difflib.get_close_matches(name, known, n=count, cutoff=0.5)
+    # The beginning is enough, and a name from a file may be as long as the file.
+    alike = difflib.get_close_matches(name[:200], known, n=count, cutoff=0.5)
     if alike:
         return f"did you mean {' or '.join(map(repr, alike))}?"
     listed = ", ".join(map(repr, known[:12]))

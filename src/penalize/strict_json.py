@@ -1,25 +1,29 @@
-"""The one parser of JSON from strangers: strict, and bounded before anything is built.
+"""The one parser of JSON from strangers: strict, and bounded before anything is built; and the reading of their files.
 
 Refused are duplicate keys, NaN and Infinity, numbers of many digits, deep nesting, lone surrogates, and text that is
-not UTF-8 or longer than a config can be.
+not UTF-8 or longer than a config can be. Of files, all that are not regular ones.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 from typing import Any
 
-from penalize.errors import ConfigError
+from penalize.errors import ArgumentError, ConfigError, FileError
 
-__all__ = ["parse"]
+__all__ = ["MOST_BYTES", "parse", "read_small_file"]
 
 MOST_BYTES = 2**24
 MOST_DEPTH = 64
 MOST_DIGITS = 40
 MOST_VALUES = 10**6
 
-_TEXT_OR_BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},]', re.DOTALL)
+# A string that does not end is taken to the end of the text, and nothing is tried twice: time and memory stay linear.
+_TEXT_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def parse(text: str | bytes, what: str) -> Any:
@@ -71,6 +75,44 @@ def parse(text: str | bytes, what: str) -> Any:
     return value
 
 
+def read_small_file(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) -> bytes:
+    """What a regular file of at most `most_bytes` bytes holds.
+
+    Nothing else is opened or waited for: a pipe, a device, a socket or a folder is refused by what the file system says
+    of it. Raises FileError, naming the path; ArgumentError when `path` is no path.
+
+    >>> read_small_file("/dev/zero", 100)
+    Traceback (most recent call last):
+    ...
+    penalize.errors.FileError: /dev/zero: not a regular file
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
+    try:
+        _check_file(os.stat(path), path, most_bytes)
+        # Whatever stands there by now: a pipe without a writer is opened at once with O_NONBLOCK, and refused.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            _check_file(os.fstat(file.fileno()), path, most_bytes)
+            content = file.read(most_bytes + 1)
+    except OSError as error:
+        if isinstance(error, FileError):
+            raise
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise FileError(f"{os.fspath(path)!r:.80}: {error}") from error
+    if len(content) > most_bytes:
+        raise FileError(f"{path}: more than {most_bytes} bytes")
+    return content
+
+
+def _check_file(status: os.stat_result, path: str | os.PathLike[str], most_bytes: int) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise FileError(f"{path}: not a regular file")
+    if status.st_size > most_bytes:
+        raise FileError(f"{path}: {status.st_size} bytes; {most_bytes} are the most")
+
+
 def _check_nesting(text: str, what: str) -> None:
     depth = values = 0
     for found in _TEXT_OR_BRACKET.finditer(text):
@@ -89,7 +131,7 @@ def _check_nesting(text: str, what: str) -> None:
 def _check_texts(value: Any, what: str) -> None:
     """Lone surrogates are no text: they cannot be written into messages or files."""
     if isinstance(value, str):
-        if any("\ud800" <= character <= "\udfff" for character in value):
+        if _SURROGATE.search(value):
             raise ConfigError(f"{what}: a string holds half of a surrogate pair")
     elif isinstance(value, dict):
         for key, item in value.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -9,6 +10,7 @@ import torch
 from torch import nn
 
 from penalize.binding.gradients import GradientBinding
+from penalize.binding.plans import plan_text, read_plan, save_plan, targets_of_plan
 from penalize.errors import ArgumentError, BindError, DetachedError, TargetError, nearest
 from penalize.evaluation import Report, activity_losses, report, total, weight_losses
 from penalize.placement import (
@@ -94,7 +96,7 @@ def attached(model: nn.Module) -> list[Penalties]:
 
 
 class Penalties(Mapping[str, Target]):
-    """The penalties of one model; made by `attach`.
+    """The penalties of one model; made by `attach`, or from a file by `load`.
 
     It is a mapping from dotted names to targets, whose `regularizer` and `strength` can be changed between steps.
     Scalars are float32 at least, float64 for float64 weights. Frozen parameters (`requires_grad=False`) pay nothing,
@@ -209,6 +211,90 @@ class Penalties(Mapping[str, Target]):
             kind: {name: serialize(each.regularizer) for name, each in targets.items() if each.regularizer is not None}
             for kind, targets in (("weights", self._weights), ("activity", self._activities))
         }
+
+    def to_json(self) -> str:
+        """These penalties as JSON text, from which `from_json` puts the same ones on a model.
+
+        It states everything: each target with its regularizer as it is now, and as null each that pays nothing although
+        its layer declares a regularizer. It is sorted, and strengths are exact. Whether they are bound is not in it.
+
+        Raises `ConfigError`, naming the target, when a regularizer is a function or class that is not registered, or
+        when its config is not made of JSON's values; DetachedError or TargetError when it is not on the model any more.
+
+        >>> import torch, penalize
+        >>> penalties = penalize.attach(torch.nn.Linear(2, 1), weights={"weight": penalize.regularizers.L2(0.1)})
+        >>> print(penalties.to_json())
+        {
+          "activity": {},
+          "format": "penalize.penalties",
+          "version": 1,
+          "weights": {
+            "weight": {
+              "class_name": "L2",
+              "config": {
+                "l2": 0.1
+              },
+              "module": "keras.regularizers",
+              "registered_name": null
+            }
+          }
+        }
+        """
+        self._check_attached()
+        return plan_text(self._model, self._weights, self._activities)
+
+    def save(self, path: str | os.PathLike[str], overwrite: bool = False) -> None:
+        """Write `to_json()` to a file, whole or not at all.
+
+        Raises what `to_json` raises, and `FileError` when there is a file already and `overwrite` is False, or when it
+        cannot be written.
+        """
+        save_plan(self.to_json(), path, overwrite)
+
+    @classmethod
+    def from_json(cls, model: nn.Module, text: str, custom_objects: Mapping[str, Any] | None = None) -> Self:
+        """Put the penalties that `to_json` described on a model, and nothing else: what its layers declare is left out.
+
+        As with rules of `attach`, what the layers hold themselves (`layer.kernel_regularizer`) stays as it is, and so
+        do losses that they add. A weight with several names may stand under any of them. The penalties are not bound.
+
+        Parameters: `model`, which must have every parameter and module that is listed; `text`, the JSON;
+        `custom_objects`, from names to classes and functions that need not be registered.
+
+        Raises `TargetError` for names that the model does not have, offering the nearest; `ConfigError`,
+        `UnknownNameError`, `StrengthError` for a text that `to_json` did not write, naming the key; and what `attach`
+        raises for a regularizer that does not fit its target. Nothing is attached then. Nothing is ever imported.
+
+        >>> import torch, penalize
+        >>> model, other = torch.nn.Linear(2, 1), torch.nn.Linear(2, 1)
+        >>> text = penalize.attach(model, weights={"*": "l2", "bias": "l1"}).to_json()
+        >>> penalize.Penalties.from_json(other, text)
+        Penalties(weight: L2(l2=0.01), bias: L1(l1=0.01))
+        >>> penalize.Penalties.from_json(torch.nn.Sequential(other), text)
+        Traceback (most recent call last):
+        ...
+        penalize.errors.TargetError: the JSON of penalties: weights['bias'] is no parameter of the model: did you mean \
+'0.bias'?; weights['weight'] is no parameter of the model: did you mean '0.weight'?
+        """
+        return cls(model, *targets_of_plan(model, text, custom_objects, "the JSON of penalties"))
+
+    @classmethod
+    def load(
+        cls, model: nn.Module, path: str | os.PathLike[str], custom_objects: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The same from a file that `save` wrote; every error names the file.
+
+        Raises what `from_json` raises, and `FileError` for what is no regular file, or too large to be one of these.
+
+        >>> import pathlib, tempfile, torch, penalize
+        >>> penalties = penalize.attach(torch.nn.Linear(2, 1), weights={"weight": penalize.regularizers.L2(0.1)})
+        >>> penalties["weight"].strength = 0.3
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     penalties.save(pathlib.Path(folder, "plan.json"))
+        ...     penalize.Penalties.load(torch.nn.Linear(2, 1), pathlib.Path(folder, "plan.json"))
+        Penalties(weight: L2(l2=0.3))
+        """
+        return cls(model, *targets_of_plan(model, read_plan(path), custom_objects, str(path)))
 
     def __getitem__(self, name: str) -> Target:
         targets: dict[str, Target] = {**self._weights, **self._activities}

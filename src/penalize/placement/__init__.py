@@ -11,7 +11,19 @@ from penalize.placement.calls import (
 )
 from penalize.placement.declared import Declarations, declarations_of, records_below
 from penalize.placement.hooks import install_hooks
-from penalize.placement.selection import Rules, aliases, select_activities, select_weights
+from penalize.placement.selection import (
+    Rules,
+    aliases,
+    check_built,
+    declared_activities,
+    declared_weights,
+    exact_activities,
+    exact_weights,
+    module_names,
+    parameter_names,
+    select_activities,
+    select_weights,
+)
 from penalize.placement.targets import ActivityTarget, Declaration, Layout, Target, WeightDeclaration, WeightTarget
 
 __all__ = [
@@ -25,12 +37,19 @@ __all__ = [
     "WeightDeclaration",
     "WeightTarget",
     "aliases",
+    "check_built",
     "declarations_of",
+    "declared_activities",
+    "declared_weights",
     "enter_call",
+    "exact_activities",
+    "exact_weights",
     "exit_call",
     "install_hooks",
+    "module_names",
     "next_position",
     "output_tensors",
+    "parameter_names",
     "record_activity",
     "record_value",
     "records_below",

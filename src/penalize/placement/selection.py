@@ -16,7 +16,19 @@ from penalize.placement.declared import declarations_of
 from penalize.placement.targets import SAME_LAYOUT, ActivityTarget, Declaration, WeightDeclaration, WeightTarget
 from penalize.regularizers import get
 
-__all__ = ["Rules", "select_activities", "select_weights"]
+__all__ = [
+    "Rules",
+    "aliases",
+    "check_built",
+    "declared_activities",
+    "declared_weights",
+    "exact_activities",
+    "exact_weights",
+    "module_names",
+    "parameter_names",
+    "select_activities",
+    "select_weights",
+]
 
 Rules = Mapping[Any, Any]
 
@@ -41,7 +53,7 @@ class _Candidate:
 def select_weights(model: nn.Module, rules: Rules) -> dict[str, WeightTarget]:
     """The weight targets of a model by dotted name: declared ones, overridden by rules. A tied weight is one target."""
     targets = {}
-    _check_built(model)
+    check_built(model)
     candidates = _parameters(model)
     chosen = _apply(rules, candidates, "weights", "parameter")
     for candidate in candidates:
@@ -77,9 +89,74 @@ def select_activities(model: nn.Module, rules: Rules) -> dict[str, ActivityTarge
     return targets
 
 
+def declared_weights(model: nn.Module) -> dict[str, WeightDeclaration]:
+    """What layers declare of the weights of a model, by their first names."""
+    found = {each.names[0]: _declared_weight(each.module, each.attribute) for each in _parameters(model)}
+    return {name: declaration for name, declaration in found.items() if declaration is not None}
+
+
+def declared_activities(model: nn.Module) -> dict[str, Declaration]:
+    """What layers declare of their outputs, by their first names."""
+    found = {each.names[0]: declarations_of(each.module) for each in _modules(model)}
+    return {name: declared.activity for name, declared in found.items() if declared is not None}
+
+
+def exact_weights(model: nn.Module, regularizers: Mapping[str, Any]) -> dict[str, WeightTarget]:
+    """A target for each of these parameters, under the first name that the model has for it, whatever layers declare.
+
+    What is declared but not given is a target without regularizer, which may be given one later.
+    """
+    targets = {}
+    for candidate in _parameters(model):
+        name = candidate.names[0]
+        declared = _declared_weight(candidate.module, candidate.attribute)
+        if declared is not None or name in regularizers:
+            layout = SAME_LAYOUT if declared is None else declared.layout
+            declaration = WeightDeclaration(candidate.attribute, regularizers.get(name), layout)
+            targets[name] = WeightTarget(name, candidate.module, declaration)
+            if declaration.regularizer is not None:
+                _check_weight(targets[name])
+    return targets
+
+
+def exact_activities(model: nn.Module, regularizers: Mapping[str, Any]) -> dict[str, ActivityTarget]:
+    """The same for modules, whose outputs are penalized. What a module adds by itself (`add_loss`) stays."""
+    targets = {}
+    for candidate in _modules(model):
+        name = candidate.names[0]
+        declared = declarations_of(candidate.module)
+        if declared is not None or name in regularizers:
+            added = None if declared is None else declared.added
+            declaration = Declaration(regularizers.get(name))
+            targets[name] = ActivityTarget(name, candidate.module, declaration, Record(), added)
+    return targets
+
+
 def aliases(model: nn.Module) -> dict[str, str]:
     """From every name of a parameter or module to the first one, which names its target."""
-    candidates = [*_modules(model), *_parameters(model)]
+    return {**module_names(model), **parameter_names(model)}
+
+
+def parameter_names(model: nn.Module) -> dict[str, str]:
+    """From every name of a parameter to the first one."""
+    return _first_names(_parameters(model))
+
+
+def module_names(model: nn.Module) -> dict[str, str]:
+    """From every name of a module to the first one; the model itself is ""."""
+    return _first_names(_modules(model))
+
+
+def check_built(model: nn.Module) -> None:
+    """Refuse a model with layers whose weights are not known yet."""
+    for path, module in model.named_modules():
+        declared = declarations_of(module)
+        if declared is not None and not declared.built:
+            name = getattr(module, "name", path)
+            raise TargetError(f"{name} is not built, so its weights are not known; call the model once, then attach")
+
+
+def _first_names(candidates: list[_Candidate]) -> dict[str, str]:
     return {name: candidate.names[0] for candidate in candidates for name in candidate.names}
 
 
@@ -140,14 +217,6 @@ def _declared_weight(module: nn.Module, attribute: str) -> WeightDeclaration | N
     if declared is None:
         return None
     return next((weight for weight in declared.weights.values() if weight.attribute == attribute), None)
-
-
-def _check_built(model: nn.Module) -> None:
-    for path, module in model.named_modules():
-        declared = declarations_of(module)
-        if declared is not None and not declared.built:
-            name = getattr(module, "name", path)
-            raise TargetError(f"{name} is not built, so its weights are not known; call the model once, then attach")
 
 
 def _check_weight(target: WeightTarget) -> None:
