@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import penalize
 from penalize import constraints
 from penalize.constraints.projection import project
 from penalize.errors import ArgumentError, ArrayError, ConfigError, ShapeError, UnknownNameError
@@ -255,3 +256,10 @@ def test_bad_identifiers_are_named():
 def test_bad_configs_are_errors(config, message):
     with pytest.raises(ArgumentError, match=message):
         constraints.deserialize(config)
+
+
+def test_a_layer_refuses_what_its_constraint_returns():
+    layer = penalize.layers.Dense(2, kernel_constraint=lambda w: w[:1], name="dense")
+    layer.build((None, 3))
+    with pytest.raises(ShapeError, match=r"^dense: kernel_constraint must return .* \(3, 2\), got \(1, 2\)"):
+        layer.apply_constraints()

@@ -8,9 +8,9 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from tests.parity.layer_table import CASES, Row, inputs_of, keras, parameters_of
 
 import penalize
+from tests.parity.layer_table import CASES, Row, inputs_of, keras, parameters_of
 
 FORMS = (".keras", ".weights.h5", "JSON")
 DIRECTIONS = ("penalize to Keras", "Keras to penalize")
@@ -18,7 +18,8 @@ STEPS = 10
 # In training they draw random numbers, which the libraries draw differently.
 RANDOM = ("Dropout", "GaussianNoise", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D")
 LEFT_OUT = {
-    "training of " + ", ".join(RANDOM): "they draw random numbers, each library its own; predictions and losses are compared",
+    "training of "
+    + ", ".join(RANDOM): "they draw random numbers, each library its own; predictions and losses are compared",
     "Conv1DTranspose, Conv2DTranspose, Conv3DTranspose of batch 1 or one channel: training": "Keras 3.15.1's own training step fails on torch",
 }
 
@@ -113,7 +114,9 @@ def main():
                 for key, value in cross(name, case, direction, form).items():
                     worst[key] = max(worst[key], value)
             figures = ", ".join(f"{key} {value:.1e}" for key, value in worst.items())
-            print(f"{direction}, {form}: {len(rows())} rows, {len(CASES)} layers: largest relative difference: {figures}")
+            print(
+                f"{direction}, {form}: {len(rows())} rows, {len(CASES)} layers: largest relative difference: {figures}"
+            )
     for what, reason in LEFT_OUT.items():
         print(f"left out: {what}: {reason}")
 

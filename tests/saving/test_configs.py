@@ -6,13 +6,13 @@ import keras
 import numpy as np
 import pytest
 import torch
-from tests.parity.layer_table import CASES, Row, difference, flat, inputs_of
 from torch import nn
 
 import penalize
 from penalize import layers
 from penalize.errors import ArgumentError, ConfigError, PenalizeError, StrengthError, UnknownNameError
 from penalize.models import model_from_json
+from tests.parity.layer_table import CASES, Row, difference, flat, inputs_of
 
 EVERY = [(name, case) for name, cases in CASES.items() for case in range(len(cases))]
 # Keras's constructors of these take no activity_regularizer, so that a config with one cannot cross.

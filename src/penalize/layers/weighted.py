@@ -12,6 +12,7 @@ from torch import nn
 
 from penalize import constraints, initializers
 from penalize.arguments import as_dtype
+from penalize.constraints.projection import project
 from penalize.errors import ArgumentError, ShapeError, naming, nearest
 from penalize.evaluation import activity_losses, weight_losses
 from penalize.layers.creation import account_for, filled_later
@@ -233,7 +234,8 @@ class Weighted(nn.Module):
                 for weight in module._own_weights().values():
                     parameter = module._parameters.get(weight.attribute)
                     if weight.constraint is not None and parameter is not None and parameter.requires_grad:
-                        projected = weight.constraint(weight.layout.to_keras(parameter))
+                        where = f"{module.name}: {weight.argument}_constraint"
+                        projected = project(weight.constraint, weight.layout.to_keras(parameter), where)
                         parameter.copy_(weight.layout.to_torch(projected))
 
     def parts_in_files(self) -> Iterator[tuple[str, Any]]:
