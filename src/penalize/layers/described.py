@@ -90,8 +90,9 @@ def config_of(layer: Any, without: Collection[str] = ()) -> dict[str, Any]:
 def entry_of(layer: Any) -> dict[str, Any]:
     """The config of a layer with its class, and the shape of the inputs that it was built for."""
     entry = CONFIGS.write(layer)
-    if layer.build_shape is not None:
-        entry["build_config"] = {"input_shape": _open_batch(layer.build_shape)}
+    shape = layer.shape_in_files()
+    if shape is not None:
+        entry["build_config"] = {"input_shape": _open_batch(shape)}
     return entry
 
 

@@ -218,6 +218,10 @@ class Layer(Weighted):
         with naming(f"{self.name}: activity_regularizer"):
             self.declarations.activity.regularizer = identifier
 
+    def shape_in_files(self) -> Any:
+        """The shape that a file says the layer was built for; None where its config alone builds it."""
+        return self.build_shape
+
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments as they are now, in Keras's form: plain numbers, strings, lists and dicts.
 

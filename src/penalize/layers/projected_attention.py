@@ -205,6 +205,10 @@ class ProjectedAttention(Seeded):
         output = self.output_dense(attended)
         return (output, axes.split_scores(scores, query, value)) if scores is not None else output
 
+    def shape_in_files(self) -> None:
+        # Keras builds it from the shapes of all its inputs, which the calls of a model have.
+        return None
+
     def penalized_output(self, output: Any) -> Any:
         return output[0] if isinstance(output, tuple) else output
 

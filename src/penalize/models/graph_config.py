@@ -207,7 +207,9 @@ class _Reader:
                 raise ConfigError(f"{self.name}: there is no call {place[1]} of a layer {place[0][:80]!r}")
             call, function = self.calls[place], self.functions[place[0]]
             args = [self._value(value) for value in call["args"]]
-            kwargs = {key: self._value(value) for key, value in call["kwargs"].items()}
+            # Keras writes what its own call got: no mask.
+            given = {key: value for key, value in call["kwargs"].items() if key != "mask" or value is not None}
+            kwargs = {key: self._value(value) for key, value in given.items()}
             if function is operator.getitem and len(args) == 2 and isinstance(args[1], list):
                 args[1] = tuple(args[1])
             try:

@@ -63,7 +63,7 @@ class File:
             if name not in attributes:
                 return None
             identity = attributes.get_id(name)
-            if identity.get_storage_size() > MOST_ATTRIBUTE_BYTES or identity.shape not in [(), (len_of(identity),)]:
+            if math.prod(identity.shape) * identity.dtype.itemsize > MOST_ATTRIBUTE_BYTES or identity.shape not in [(), (len_of(identity),)]:
                 raise self.error(f"the attribute {name!r} is too large")
             return _text(attributes[name])
 

@@ -10,6 +10,7 @@ import torch
 
 from penalize.errors import ConfigError, naming
 from penalize.layers.layer import Layer
+from penalize.layers.tracking import weights_below
 from penalize.saving.arrays import empty_for, fits, from_array
 from penalize.saving.building import build_for, dry_run
 from penalize.saving.hdf5 import Dataset, File
@@ -82,7 +83,8 @@ def read_legacy_weights(model: Any, file: File, group: str) -> Staged:
 
 def _weights_of(layer: Layer) -> list[SavedWeight]:
     """Those that are trained first, then the others, as the older form has them."""
-    weights = [weight for group in groups_of(layer) for weight in group.weights]
+    saved = {id(weight.tensor): weight for group in groups_of(layer) for weight in group.weights}
+    weights = [saved[id(tensor)] for _, tensor in weights_below(layer) if id(tensor) in saved]
     return sorted(weights, key=lambda weight: not weight.tensor.requires_grad)
 
 

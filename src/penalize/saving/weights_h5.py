@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import torch
 
 from penalize.layers.layer import Layer
+from penalize.layers.tracking import weights_below
 from penalize.optimizers import slots
 from penalize.optimizers.rules import Rule
 from penalize.saving.arrays import RAW_BFLOAT16, as_array, empty_for, fits, from_array
@@ -108,8 +108,7 @@ def _write_optimizer(handle: Any, model: Any, optimizer: Rule) -> None:
 def _trained(model: Layer, optimizer: Rule) -> list[tuple[Any, torch.Tensor]]:
     """The layouts and weights that the optimizer holds, in Keras's order."""
     held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
-    weights: Iterable[Any] = (weight for group in groups_of(model) for weight in group.weights)
-    return [(weight.layout, weight.tensor) for weight in weights if id(weight.tensor) in held]
+    return [(layout, weight) for layout, weight in weights_below(model) if id(weight) in held]
 
 
 def _write(handle: Any, path: str, tensor: torch.Tensor) -> None:
