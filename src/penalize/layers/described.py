@@ -27,12 +27,14 @@ ROOMS: dict[str, ModuleType] = {
     "_constraint": constraints,
     "activation": activations,
 }
-# Arguments that Keras does not have, or not in every layer: written only where they say something.
+# Arguments that Keras does not have, in every layer or in its older versions: written only where they say something.
 SILENT_WHEN: dict[str, Any] = {
     "mask_activity": False,
     "autocast": True,
     "activity_regularizer": None,
     "use_cudnn": "auto",
+    "use_gate": False,
+    "sliding_window": None,
 }
 # Keys that Keras writes for what is not here, and what they must say.
 NOT_HERE: dict[str, dict[str, tuple[Any, ...]]] = {

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
+from torch import nn
 
 from penalize.errors import ArgumentError
 from penalize.layers import Layer
@@ -114,13 +115,23 @@ class Functional(Layer):
 
     def parts_in_files(self) -> Iterator[tuple[str, Any]]:
         if self.graph is None:
-            yield from super().parts_in_files()
+            # Keras goes through the attributes by name, `layers` among them, which holds what comes behind it.
+            yield from sorted([*super().parts_in_files(), ("layers", self.layers)], key=lambda part: part[0])
             return
         names = self.graph.names_of_layers()
         yield "layers", [self._modules[name] for name in names]
         for name, part in super().parts_in_files():
             if name not in names:
                 yield name, part
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers directly inside, and in lists and dicts directly inside, in order."""
+        found: dict[int, Layer] = {}
+        for part in self.children():
+            inside = part.children() if isinstance(part, nn.ModuleList | nn.ModuleDict) else [part]
+            found |= {id(layer): layer for layer in inside if isinstance(layer, Layer)}
+        return list(found.values())
 
     def to_json(self, **options: Any) -> str:
         """The config as JSON text, which `model_from_json`, and Keras, make a model of; `options` go to `json.dumps`.

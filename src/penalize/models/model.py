@@ -261,11 +261,6 @@ class Model(Persistent):
             )
         _with_extra(importlib.import_module, "penalize.models.summary").print_summary(self)
 
-    @property
-    def layers(self) -> list[Layer]:
-        """The layers directly inside, in order."""
-        return [module for module in self.children() if isinstance(module, Layer)]
-
     def get_layer(self, name: str | None = None, index: int | None = None) -> Layer:
         """The layer of this name, or at this place. Raises ArgumentError, offering the nearest name."""
         if (name is None) == (index is None):
@@ -296,6 +291,13 @@ class Model(Persistent):
         finally:
             for module, mode in modes.items():
                 module.training = mode
+
+    def optimizer_for_files(self) -> torch.optim.Optimizer | None:
+        """The optimizer; before the first fit, a new one that begins as it would."""
+        parameters = trainable_parameters(self)
+        if self._optimizer is None and isinstance(self._optimizer_spec, optimizers.Optimizer) and parameters:
+            return self._optimizer_spec.build(parameters)
+        return self._optimizer
 
     def make_optimizer(self) -> torch.optim.Optimizer | None:
         """The optimizer of the compiled model, made once, so that its state lasts over several calls of fit.

@@ -42,7 +42,7 @@ def _built(config: Mapping[str, Any], values: int) -> Any:
     try:
         with at_most(values, filled=True):
             model = layer_from(config)
-            if not isinstance(model, Layer) or not hasattr(model, "compile"):
+            if not isinstance(model, Layer) or not hasattr(model, "compile_from_config"):
                 raise ConfigError(f"it describes a {type(model).__name__}, which is no Model")
             _build(model, config.get("build_config"))
     except PenalizeError:

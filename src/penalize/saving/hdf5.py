@@ -63,7 +63,8 @@ class File:
             if name not in attributes:
                 return None
             identity = attributes.get_id(name)
-            if math.prod(identity.shape) * identity.dtype.itemsize > MOST_ATTRIBUTE_BYTES or identity.shape not in [(), (len_of(identity),)]:
+            size = math.prod(identity.shape) * identity.dtype.itemsize
+            if size > MOST_ATTRIBUTE_BYTES or identity.shape not in [(), (len_of(identity),)]:
                 raise self.error(f"the attribute {name!r} is too large")
             return _text(attributes[name])
 

@@ -61,7 +61,7 @@ def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = T
     texts = {METADATA: json.dumps(_metadata()), CONFIG: json.dumps(config)}
     parse(texts[CONFIG], CONFIG)
     with replacing(filepath, overwrite=overwrite) as beside, tempfile.TemporaryFile(dir=beside.parent) as weights:
-        write_weights(model, weights, model.optimizer if compiled else None)
+        write_weights(model, weights, model.optimizer_for_files() if compiled else None)
         weights.seek(0)
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:
             for name, text in texts.items():
