@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from penalize.masks import mask_of, set_masks
 
-__all__ = ["as_floating", "as_tensors", "cast", "shapes_of", "widened"]
+__all__ = ["as_floating", "as_tensors", "cast", "differ", "dtypes_of", "shapes_of", "widened"]
 
 
 def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device | None) -> Any:
@@ -53,3 +54,26 @@ def shapes_of(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: shapes_of(item) for key, item in value.items()}
     return None
+
+
+def dtypes_of(value: Any) -> Any:
+    """The dtype of a tensor, or of each tensor in a nested structure; None for anything else."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype
+    if isinstance(value, list | tuple):
+        return [dtypes_of(item) for item in value]
+    if isinstance(value, dict):
+        return {key: dtypes_of(item) for key, item in value.items()}
+    return None
+
+
+def differ(sizes: Iterable[int | None], besides: tuple[int | None, ...] = ()) -> bool:
+    """Whether sizes of axes are not all the same, those in `besides` left out.
+
+    The unknown sizes of `torch.export` can be compared, but cannot stand in a set.
+
+    >>> differ([3, 1, 3], besides=(1,)), differ([3, 2])
+    (False, True)
+    """
+    kept = [size for size in sizes if size not in besides]
+    return any(size != kept[0] for size in kept[1:])

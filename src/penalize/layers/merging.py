@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.inputs import differ
 from penalize.layers.layer import Layer
 from penalize.registry import built_in
 
@@ -29,8 +30,7 @@ class Merge(Layer):
         # Missing axes come behind the batch, as in Keras.
         aligned = [tensor.reshape(_with_rank(tensor.shape, rank)) for tensor in tensors]
         shapes = [tensor.shape for tensor in aligned]
-        sizes = [{*along} if axis == 0 else {*along} - {1} for axis, along in enumerate(zip(*shapes, strict=True))]
-        if any(len(along) > 1 for along in sizes):
+        if any(differ(along, (1,) if axis else ()) for axis, along in enumerate(zip(*shapes, strict=True))):
             raise ShapeError(
                 f"{self.name}: inputs must have one batch size and other axes that are equal or 1, got shapes "
                 f"{shapes_as_text(tensors)}"

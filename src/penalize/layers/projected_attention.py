@@ -20,6 +20,7 @@ from penalize.layers.attention_core import (
     plain_attention,
 )
 from penalize.layers.einsum_dense import EinsumDense
+from penalize.layers.inputs import differ
 from penalize.layers.seeded import Seeded
 from penalize.layers.symbolic import is_symbolic
 from penalize.masks import set_masks
@@ -247,7 +248,7 @@ class ProjectedAttention(Seeded):
         rank = self._attended.rank
         same_rank = len(query) == len(value) == len(key) == rank
         if not same_rank or any(
-            len({query[axis], value[axis], key[axis]} - {1, None}) > 1 for axis in self._attended.others
+            differ((query[axis], value[axis], key[axis]), (1, None)) for axis in self._attended.others
         ):
             raise ShapeError(
                 f"{self.name}: query, value and key must have rank {rank} and the same axes {self._attended.others}, "
