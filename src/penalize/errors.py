@@ -13,12 +13,15 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetachedError",
+    "ExistingFileError",
+    "ExportError",
     "MissingExtraError",
     "NotBuiltError",
     "NotCompiledError",
     "PenalizeError",
     "PenaltyError",
     "RegistrationError",
+    "SavingError",
     "ShapeError",
     "StrengthError",
     "TargetError",
@@ -91,6 +94,18 @@ class NotCompiledError(PenalizeError, RuntimeError):
 
 class MissingExtraError(PenalizeError, ImportError):
     """A library of an optional extra is not installed."""
+
+
+class SavingError(PenalizeError, OSError):
+    """A file cannot be written where it was asked for."""
+
+
+class ExistingFileError(SavingError, FileExistsError):
+    """There is a file already, which was not to be replaced."""
+
+
+class ExportError(PenalizeError, RuntimeError):
+    """A model holds something that the format it is exported to cannot hold."""
 
 
 @contextlib.contextmanager
