@@ -6,6 +6,7 @@ import contextlib
 import copy
 import functools
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -233,6 +234,24 @@ class Model(Functional):
         if not outputs:
             raise DataError("the DataLoader is empty: at least one batch is needed")
         return _concatenated(outputs)
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str | None = None,
+        verbose: bool | None = None,
+        *,
+        example_inputs: Any = None,
+        overwrite: bool = True,
+    ) -> None:
+        """Write what the model computes to one file that runs without this package: `.pt2` for torch, or `.onnx`.
+
+        Options, limits and errors are those of `penalize.saving.export.export_model`. Source: Keras 3.15.1,
+        `keras.Model.export`.
+        """
+        from penalize.saving.export import export_model
+
+        export_model(self, filepath, format=format, example_inputs=example_inputs, overwrite=overwrite, verbose=verbose)
 
     def summary(self) -> None:
         """Print a table of the layers: output shapes, parameters, and which regularizer sits on what."""
