@@ -35,7 +35,8 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path
     with _file_errors(path):
         place = Path(os.path.realpath(path))
         mode = _mode_of(place, path, overwrite)
-        beside = place.parent / f".{secrets.token_hex(8)}.tmp"
+        # The suffix stays: some writers look at it.
+        beside = place.parent / f".{secrets.token_hex(8)}{place.suffix}"
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         yield beside

@@ -13,6 +13,7 @@ __all__ = [
     "ConfigError",
     "DataError",
     "DetachedError",
+    "ExportError",
     "FileError",
     "FileFormatError",
     "MissingExtraError",
@@ -101,6 +102,10 @@ class NotCompiledError(PenalizeError, RuntimeError):
 
 class MissingExtraError(PenalizeError, ImportError):
     """A library of an optional extra is not installed."""
+
+
+class ExportError(PenalizeError, RuntimeError):
+    """A model holds something that the format it is exported to cannot hold."""
 
 
 @contextlib.contextmanager

@@ -30,11 +30,12 @@ def transposed_sizes(size: int, window: int, stride: int, padding: str, extra: i
     (9, 1, 0)
     """
     full = (size - 1) * stride + window
-    kept = size * stride if padding == "same" else max(full, size * stride)
+    # "same" keeps size * stride entries, "valid" as many at least.
+    more = stride - window if padding == "same" else max(stride - window, 0)
     if extra is not None:
-        kept = full + extra - (2 * (window // 2) if padding == "same" else 0)
+        more = extra - (2 * (window // 2) if padding == "same" else 0)
     # Cropped to nothing, torch raises; Keras gives an empty output.
-    return kept, max(full - kept, 0) // 2 if kept else 0, max(kept - full, 0)
+    return full + more, max(-more, 0) // 2 if full + more else 0, max(more, 0)
 
 
 class _ConvolutionTranspose(WithKernel, SlidingKernel):

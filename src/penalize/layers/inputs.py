@@ -9,7 +9,7 @@ import torch
 
 from penalize.masks import mask_of, set_masks
 
-__all__ = ["as_floating", "as_tensors", "cast", "shapes_of", "widened"]
+__all__ = ["as_floating", "as_tensors", "cast", "dtypes_of", "shapes_of", "widened"]
 
 
 def as_tensors(value: Any, dtype: torch.dtype | None, array_dtype: torch.dtype, device: torch.device | None) -> Any:
@@ -52,4 +52,15 @@ def shapes_of(value: Any) -> Any:
         return [shapes_of(item) for item in value]
     if isinstance(value, dict):
         return {key: shapes_of(item) for key, item in value.items()}
+    return None
+
+
+def dtypes_of(value: Any) -> Any:
+    """The dtype of a tensor, or of each tensor in a nested structure; None for anything else."""
+    if isinstance(value, torch.Tensor):
+        return value.dtype
+    if isinstance(value, list | tuple):
+        return [dtypes_of(item) for item in value]
+    if isinstance(value, dict):
+        return {key: dtypes_of(item) for key, item in value.items()}
     return None

@@ -16,7 +16,7 @@ from penalize.arguments import integer
 from penalize.errors import ArgumentError, naming, nearest
 from penalize.layers.described import arguments_from, config_of
 from penalize.layers.dtypes import as_policy
-from penalize.layers.inputs import as_tensors, cast, shapes_of
+from penalize.layers.inputs import as_tensors, cast, dtypes_of, shapes_of
 from penalize.layers.naming import unique_name
 from penalize.layers.symbolic import apply, find_symbolic, is_symbolic
 from penalize.layers.tracking import as_container
@@ -126,6 +126,7 @@ class Layer(Weighted):
         self.mask_activity = bool(mask_activity)
         self.declarations.built = False
         self.build_shape: Any = None
+        self.build_dtypes: Any = None
         if input_dim is not None:
             input_shape = (integer("input_dim", input_dim, kind),)
         self.input_shape_argument = None if input_shape is None else tuple(input_shape)
@@ -279,6 +280,8 @@ class Layer(Weighted):
             self._weights_as = outer
 
     def _record_activity(self, output: Any) -> None:
+        if torch.compiler.is_exporting():
+            return
         penalized = self.penalized_output(output)
         if self.declarations.collected is not None:
             self.declarations.collected.append(penalized)
@@ -347,7 +350,7 @@ class Layer(Weighted):
         shapes = shapes_of(inputs)
         self.build(shapes)
         # Also for layers that define no build.
-        self.built, self.build_shape = True, shapes
+        self.built, self.build_shape, self.build_dtypes = True, shapes, dtypes_of(inputs)
 
     def _as_tensors(self, value: Any) -> Any:
         """Arrays as tensors; floating values in the dtype that the layer computes in, as Keras casts them."""

@@ -16,7 +16,10 @@ def same_padding(size: int, window: int, stride: int, dilation: int = 1) -> tupl
     >>> same_padding(5, window=3, stride=2), same_padding(4, window=3, stride=2)
     ((1, 1), (0, 1))
     """
-    total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
+    # Nothing is asked about the size, which is unknown under `torch.export`.
+    total = (window - 1) * dilation - (size - 1) % stride
+    if (window - 1) * dilation < stride - 1:
+        total = torch.sym_max(total, 0)  # type: ignore[no-untyped-call]
     return total // 2, total - total // 2
 
 
@@ -28,7 +31,8 @@ def pad_same(
     for size, window, stride, dilation in zip(x.shape[2:], windows, strides, dilations, strict=True):
         # torch wants the last axis first.
         amounts = [*same_padding(size, window, stride, dilation), *amounts]
-    return F.pad(x, amounts, value=value) if any(amounts) else x
+    unknown = any(isinstance(amount, torch.SymInt) for amount in amounts)
+    return F.pad(x, amounts, value=value) if unknown or any(amounts) else x
 
 
 def output_size(size: int, window: int, padding: str, stride: int, dilation: int = 1) -> int:

@@ -47,6 +47,13 @@ class _Pooling(Spatial):
         return pad_same(x, self.pool_size, self.strides, (1,) * self.rank, value) if self.padding == "same" else x
 
 
+def _max_pool1d(x: torch.Tensor, window: tuple[int, ...], stride: tuple[int, ...]) -> torch.Tensor:
+    """`F.max_pool1d`; for `torch.export` with an axis more, as torch 2.13 has no `max_pool1d` of unknown size."""
+    if torch.compiler.is_exporting():
+        return F.max_pool2d(x.unsqueeze(2), (1, *window), (1, *stride)).squeeze(2)
+    return F.max_pool1d(x, window, stride)
+
+
 class _MaxPooling(_Pooling):
     def changed(self, x: torch.Tensor) -> torch.Tensor:
         return type(self).pool(self.padded(x, float("-inf")), self.pool_size, self.strides)
@@ -73,7 +80,7 @@ class MaxPooling1D(_MaxPooling):
     """
 
     rank = 1
-    pool = staticmethod(F.max_pool1d)
+    pool = staticmethod(_max_pool1d)
 
 
 @built_in("layer", module="keras.layers", names=["MaxPool2D"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from typing import Any
 
 from penalize.models.functional import Functional
 
@@ -36,3 +37,21 @@ class Persistent(Functional):
             self, filepath, skip_mismatch
         )
         return skipped
+
+    def export(
+        self,
+        filepath: str | os.PathLike[str],
+        format: str | None = None,
+        verbose: bool | None = None,
+        *,
+        example_inputs: Any = None,
+        overwrite: bool = True,
+    ) -> None:
+        """Write what the model computes to one file that runs without this package: `.pt2` for torch, or `.onnx`.
+
+        Options, limits and errors are those of `penalize.saving.export.export_model`. Source: Keras 3.15.1,
+        `keras.Model.export`.
+        """
+        importlib.import_module("penalize.saving.export").export_model(
+            self, filepath, format=format, example_inputs=example_inputs, overwrite=overwrite, verbose=verbose
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import nn
 
 from penalize.placement.calls import Record
@@ -38,7 +39,9 @@ class Declarations:
         self.position = 0
 
     def paying(self) -> list[tuple[Declaration, Record]]:
-        """Each regularizer of the module's output with the record of its penalties."""
+        """Each regularizer of the module's output with the record of its penalties; none under `torch.export`."""
+        if torch.compiler.is_exporting():
+            return []
         own = [(self.activity, self.record), *((target.declaration, target.record) for target in self.placed)]
         return [(declaration, record) for declaration, record in own if declaration.regularizer is not None]
 
