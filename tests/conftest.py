@@ -22,6 +22,8 @@ def pytest_make_parametrize_id(config: pytest.Config, val: Any, argname: str) ->
             ",".join(f"{key}={pytest_make_parametrize_id(config, item, key)}" for key, item in val.items())
             or "defaults"
         )
+    if isinstance(val, list | tuple) and val:
+        return ",".join(str(pytest_make_parametrize_id(config, item, argname)) for item in val)
     if callable(val):
         return getattr(val, "__name__", type(val).__name__)
     return str(val) if isinstance(val, tuple | list | int | float | str | None) else type(val).__name__
