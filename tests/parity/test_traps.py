@@ -1,6 +1,6 @@
 """The traps of Keras 3.15.1, by number: what Keras does (run here, on torch) and what penalize does.
 
-Those of files (T14, T15, T29 to T31, T45 to T47) belong to saving; T33 has no counterpart until there is LoRA.
+Those of files (T14, T15, T29 to T31, T45 to T47) stand in test_traps_of_files.py; T33 has no counterpart until there is LoRA.
 """
 
 import copy
