@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 
 from penalize.errors import BindError
-from penalize.evaluation import total, weight_losses
+from penalize.evaluation import WeightPenalties, total, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
 from penalize.regularizers.penalty import penalty
@@ -39,10 +39,11 @@ class GradientBinding:
     contains the penalties.
     """
 
-    def __init__(self, targets: Sequence[WeightTarget], optimizer: torch.optim.Optimizer) -> None:
-        self.targets = targets
+    def __init__(self, penalties: WeightPenalties, optimizer: torch.optim.Optimizer) -> None:
+        self.penalties = penalties
         self.optimizer = optimizer
         self._check_targets()
+        self._checked: Any = None
         self._handle = optimizer.register_step_pre_hook(self._before_step)
 
     def remove(self) -> None:
@@ -51,7 +52,7 @@ class GradientBinding:
 
     def _check_targets(self) -> None:
         known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-        for target in self.targets:
+        for target in self.penalties.targets:
             if target.regularizer is not None and not target.frozen and id(target.tensor()) not in known:
                 raise BindError(
                     f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so "
@@ -77,7 +78,8 @@ class GradientBinding:
             if loss is None:
                 return None
             with torch.no_grad():
-                return loss + total(weight_losses(self.targets), torch.as_tensor(loss).device)
+                values = [value for _, value in weight_losses(self.penalties.targets)]
+                return loss + total(values, lambda: torch.as_tensor(loss).device)
 
         return evaluate
 
@@ -85,12 +87,23 @@ class GradientBinding:
     def _add_gradients(self) -> None:
         # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
         scale = getattr(self.optimizer, "grad_scale", None)
-        # Parameters may have been unfrozen, replaced or tied since the last step.
-        self._check_targets()
+        plan = self.penalties.current()
+        if plan is not self._checked:
+            # Parameters may have been unfrozen, replaced or tied since the last step.
+            self._check_targets()
+            self._checked = plan
+        if scale is None:
+            for group in plan.groups:
+                group.add_gradients(
+                    [self._gradient_of(p, t) for p, t in zip(group.weights, group.targets, strict=True)]
+                )
+            others = plan.others
+        else:
+            others = [*(target for group in plan.groups for target in group.targets), *plan.others]
         seen: set[int] = set()
-        for target in self.targets:
+        for target in others:
             parameter = target.tensor()
-            if target.regularizer is None or target.frozen or id(parameter) in seen:
+            if id(parameter) in seen:
                 continue
             seen.add(id(parameter))
             gradient = penalty_gradient(target)

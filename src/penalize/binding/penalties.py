@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from penalize.binding.gradients import GradientBinding
 from penalize.binding.plans import plan_text, read_plan, save_plan, targets_of_plan
 from penalize.errors import ArgumentError, BindError, DetachedError, TargetError, nearest
-from penalize.evaluation import Report, activity_losses, report, total, weight_losses
+from penalize.evaluation import Report, WeightPenalties, activity_losses, report, total, weight_losses
 from penalize.placement import (
     ActivityTarget,
     Rules,
@@ -110,6 +110,8 @@ class Penalties(Mapping[str, Target]):
         self._weights = weights
         self._activities = activities
         self._binding: GradientBinding | None = None
+        self._fused = WeightPenalties(weights.values())
+        self._links = _links(model, [*weights.values(), *activities.values()])
         self._attached = True
         self._handles = install_hooks(model, activities.values())
         model.__dict__.setdefault(ATTACHED, []).append(self)
@@ -130,15 +132,15 @@ class Penalties(Mapping[str, Target]):
         While bound, weight penalties act inside `optimizer.step()`, and this is the sum of the activity penalties.
         """
         self._check_attached()
-        losses = activity_losses(self._activities.values())
+        values = [value for _, value in activity_losses(self._activities.values())]
         if not self.bound:
-            losses = [*losses, *weight_losses(self._weights.values())]
-        return total(losses, self._device())
+            values = [*values, *self._fused.values()]
+        return total(values, self._device)
 
     @torch.no_grad()
     def value(self) -> float:
         """The sum of all penalties as a number, bound or not: what is being paid in all."""
-        return float(total(self.named_losses(), self._device()))
+        return float(total(self.losses, self._device))
 
     def bind(self, optimizer: torch.optim.Optimizer) -> Self:
         """Let weight penalties act inside `optimizer.step()`, once a step however many backward passes came before.
@@ -163,7 +165,7 @@ class Penalties(Mapping[str, Target]):
             raise BindError("these penalties are bound already: unbind() them first")
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise ArgumentError(f"bind takes a torch.optim.Optimizer, got {type(optimizer).__name__}")
-        self._binding = GradientBinding(list(self._weights.values()), optimizer)
+        self._binding = GradientBinding(self._fused, optimizer)
         return self
 
     @property
@@ -331,15 +333,23 @@ class Penalties(Mapping[str, Target]):
     def _check_attached(self) -> None:
         if not self._attached:
             raise DetachedError("these penalties were detached; attach() to the model again")
-        modules = [(name.rpartition(".")[0], target) for name, target in self._weights.items()]
-        for path, target in [*modules, *self._activities.items()]:
-            try:
-                found: nn.Module | None = self._model.get_submodule(path)
-            except AttributeError:
-                found = None
-            if found is not target.module:
-                raise TargetError(f"{target.name}: its module was replaced or removed; detach() and attach() again")
+        for modules, name, part, target in self._links:
+            if modules.get(name) is not part:
+                raise TargetError(f"{target}: its module was replaced or removed; detach() and attach() again")
 
     def _device(self) -> torch.device:
         tensor = next(self._model.parameters(), None)
         return torch.device("cpu") if tensor is None else tensor.device
+
+
+def _links(model: nn.Module, targets: Iterable[Target]) -> list[tuple[dict[str, Any], str, nn.Module, str]]:
+    """The way from the model down to each target: where a module is held, under which name, and a target behind it."""
+    found: dict[tuple[int, str], tuple[dict[str, Any], str, nn.Module, str]] = {}
+    for target in targets:
+        path = target.name.rpartition(".")[0] if isinstance(target, WeightTarget) else target.name
+        part = model
+        for name in path.split(".") if path else ():
+            modules = part._modules
+            part = part.get_submodule(name)
+            found.setdefault((id(modules), name), (modules, name, part, target.name))
+    return list(found.values())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
@@ -34,9 +34,13 @@ def activity_losses(targets: Iterable[ActivityTarget]) -> list[NamedLoss]:
     return [(name, value) for _, name, value in sorted(entries, key=lambda entry: entry[0])]
 
 
-def total(losses: Sequence[NamedLoss], device: torch.device) -> torch.Tensor:
-    """The sum of scalars on one device; 0 in float32 for none."""
-    result = torch.zeros((), device=device)
-    for _, value in losses:
-        result = result + value.to(device)
+def total(values: Sequence[torch.Tensor], device: Callable[[], torch.device]) -> torch.Tensor:
+    """The sum of scalars on one device, which is only asked for where there is a choice; 0 in float32 for none."""
+    if not values:
+        return torch.zeros((), device=device())
+    if any(value.device != values[0].device for value in values[1:]):
+        values = [value.to(device()) for value in values]
+    result = values[0]
+    for value in values[1:]:
+        result = result + value
     return result

@@ -9,7 +9,7 @@ import torch
 from penalize.registry import built_in
 from penalize.regularizers.arrays import namespace, no_terms, widen
 from penalize.regularizers.base import Regularizer
-from penalize.regularizers.strength import Strength, StrengthAttribute, is_zero, strength_number
+from penalize.regularizers.strength import Strength, StrengthAttribute, is_zero, strength_number, times
 
 __all__ = ["L1", "L1L2", "L2", "l1_l2"]
 
@@ -20,7 +20,7 @@ def sum_of_absolutes(x: Any, strength: Strength, regularizer: str) -> Any:
     wide = widen(x, regularizer)
     if is_zero(strength):
         return no_terms(wide)
-    return strength * xp.sum(xp.abs(wide))
+    return times(strength, xp.sum(xp.abs(wide)))
 
 
 def sum_of_squares(x: Any, strength: Strength, regularizer: str) -> Any:
@@ -29,7 +29,7 @@ def sum_of_squares(x: Any, strength: Strength, regularizer: str) -> Any:
     wide = widen(x, regularizer)
     if is_zero(strength):
         return no_terms(wide)
-    return strength * xp.sum(xp.square(wide))
+    return times(strength, xp.sum(xp.square(wide)))
 
 
 def soft_threshold(x: torch.Tensor, threshold: float | torch.Tensor) -> torch.Tensor:

@@ -8,7 +8,7 @@ from penalize.errors import ArgumentError, ShapeError
 from penalize.registry import built_in
 from penalize.regularizers.arrays import namespace, no_terms, stop_gradient, widen
 from penalize.regularizers.base import Regularizer
-from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number
+from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number, times
 
 __all__ = ["OrthogonalRegularizer"]
 
@@ -67,7 +67,7 @@ class OrthogonalRegularizer(Regularizer):
         units = self._unit_vectors(vectors)
         cosines = xp.abs(xp.matmul(units, units.T))
         pairs = count * (count - 1) / 2
-        return self.factor * (xp.sum(xp.triu(cosines, 1)) / pairs)
+        return times(self.factor, xp.sum(xp.triu(cosines, 1)) / pairs)
 
     @staticmethod
     def _unit_vectors(vectors: Any) -> Any:

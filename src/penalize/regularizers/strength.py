@@ -11,7 +11,7 @@ import torch
 
 from penalize.errors import StrengthError
 
-__all__ = ["Strength", "StrengthAttribute", "as_strength", "is_zero", "strength_attributes", "strength_number"]
+__all__ = ["Strength", "StrengthAttribute", "as_strength", "is_zero", "strength_attributes", "strength_number", "times"]
 
 Strength = float | torch.Tensor
 
@@ -85,11 +85,25 @@ class StrengthAttribute:
     def __get__(self, instance: object | None, owner: type) -> StrengthAttribute | Strength:
         if instance is None:
             return self
-        strength: Strength = instance.__dict__[self.name]
+        # A graph takes the tensor as an input; a number would be built in, and the graph made anew when it changes.
+        place = f"_{self.name}_in_graphs" if torch.compiler.is_compiling() else self.name
+        strength: Strength = instance.__dict__[place]
         return strength
 
     def __set__(self, instance: Any, value: Any) -> None:
-        instance.__dict__[self.name] = as_strength(value, self.name, self.default)
+        strength = as_strength(value, self.name, self.default)
+        instance.__dict__[self.name] = strength
+        if not isinstance(strength, torch.Tensor):
+            strength = torch.tensor(strength, dtype=torch.float64, device="cpu")
+        instance.__dict__[f"_{self.name}_in_graphs"] = strength
+
+
+def times(strength: Strength, terms: Any) -> Any:
+    """`strength * terms` for a scalar, in its dtype; exactly 0 for a strength of 0, whatever the terms are."""
+    if not isinstance(strength, torch.Tensor) or not isinstance(terms, torch.Tensor):
+        return strength * terms
+    strength = strength.to(terms.dtype)
+    return torch.where(strength == 0, torch.zeros_like(terms), strength * terms)
 
 
 def strength_attributes(regularizer: type) -> tuple[str, ...]:

@@ -1,0 +1,155 @@
+"""Sums of absolutes and squares of many tensors, and their gradients, with few operations and few passes over memory.
+
+On the CPU, small tensors go together in one row, and large ones in pieces that stay in the processor's cache, so that
+each is read from memory once. Other devices run multi-tensor operations on all of them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
+
+__all__ = ["Strengthened"]
+
+PIECE = 2**17
+"""How many values of a large tensor are worked on at once."""
+SMALL = 2**14
+"""Up to so many values a tensor is small."""
+
+Tensors = Sequence[torch.Tensor]
+
+
+class Strengthened:
+    """Tensors of one dtype and device, each with its strengths: `l1[i]` of absolutes, `l2[i]` of squares."""
+
+    def __init__(self, shapes: Sequence[torch.Size], l1: Sequence[float], l2: Sequence[float], like: torch.Tensor):
+        self.l1 = list(l1)
+        self.l2 = list(l2)
+        self.by_l1 = _by_value(l1)
+        self.by_l2 = _by_value(l2)
+        self.on_cpu = like.device.type == "cpu"
+        sizes = [shape.numel() for shape in shapes]
+        self.small = [index for index, size in enumerate(sizes) if self.on_cpu and size <= SMALL]
+        self.large = [index for index, size in enumerate(sizes) if self.on_cpu and size > SMALL]
+        self.wide = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
+        counts = torch.tensor([sizes[index] for index in self.small], dtype=torch.long)
+        # The strengths of every value of the small tensors, those of squares also doubled.
+        self.row_l1, self.row_l2 = (
+            torch.tensor([strengths[index] for index in self.small], dtype=self.wide).repeat_interleave(counts)
+            for strengths in (l1, l2)
+        )
+        self.row_2l2 = 2 * self.row_l2
+
+    def row(self, tensors: Tensors) -> torch.Tensor | None:
+        """The values of all small tensors behind each other; None for none."""
+        if not self.small:
+            return None
+        row: torch.Tensor = _flatten_dense_tensors([tensors[i] for i in self.small])  # type: ignore[no-untyped-call]
+        return row if row.dtype == self.wide else row.to(self.wide)
+
+    def value(self, tensors: Tensors, row: torch.Tensor | None) -> torch.Tensor:
+        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, in float32, or float64 for float64 tensors.
+
+        `row` is that of the tensors.
+        """
+        parts = [] if self.on_cpu else self._value_by_norms(tensors)
+        if row is not None:
+            absolutes = row.abs()
+            factors = torch.addcmul(self.row_l1, self.row_l2, absolutes) if self.by_l2 else self.row_l1
+            parts.append(torch.dot(absolutes, factors))
+        for index in self.large:
+            for piece in _pieces(tensors[index].reshape(-1)):
+                wide = piece.to(self.wide)
+                if self.l1[index]:
+                    parts.append(wide.abs().sum() * self.l1[index])
+                if self.l2[index]:
+                    parts.append(wide.square().sum() * self.l2[index])
+        if not parts:
+            return tensors[0].new_zeros((), dtype=self.wide)
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+
+    def gradients(self, tensors: Tensors, row: torch.Tensor | None, factor: torch.Tensor) -> list[torch.Tensor]:
+        """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors; `row` is that of the tensors."""
+        if not self.on_cpu:
+            found = torch._foreach_mul(list(tensors), 0.0)
+            self._add_together(found, tensors, range(len(tensors)))
+            torch._foreach_mul_(found, factor)
+            return list(found)
+        scale = float(factor)
+        made: list[Any] = [None] * len(tensors)
+        if row is not None:
+            gradient = (row * self.row_2l2).addcmul_(torch.sign(row), self.row_l1)
+            if scale != 1.0:
+                gradient.mul_(scale)
+            if gradient.dtype != tensors[0].dtype:
+                gradient = gradient.to(tensors[0].dtype)
+            like = [tensors[index] for index in self.small]
+            parts = _unflatten_dense_tensors(gradient, like)  # type: ignore[no-untyped-call]
+            for index, part in zip(self.small, parts, strict=True):
+                made[index] = part
+        for index in self.large:
+            x = tensors[index].contiguous()
+            gradient = torch.empty_like(x)
+            l1, l2 = scale * self.l1[index], 2 * scale * self.l2[index]
+            for g, piece in zip(_pieces(gradient.view(-1)), _pieces(x.view(-1)), strict=True):
+                if l1:
+                    torch.sign(piece, out=g).mul_(l1).add_(piece, alpha=l2)
+                else:
+                    torch.mul(piece, l2, out=g)
+            made[index] = gradient
+        return made
+
+    def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
+        """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
+        if not self.on_cpu:
+            self._add_together(gradients, tensors, range(len(tensors)))
+            return
+        together = [i for i in self.large if not (tensors[i].is_contiguous() and gradients[i].is_contiguous())]
+        self._add_together(gradients, tensors, [*self.small, *together] if together else self.small)
+        for index in self.large:
+            if index in together:
+                continue
+            l1, l2 = self.l1[index], 2 * self.l2[index]
+            for g, piece in zip(_pieces(gradients[index].view(-1)), _pieces(tensors[index].view(-1)), strict=True):
+                if l1:
+                    g.add_(torch.sign(piece), alpha=l1)
+                if l2:
+                    g.add_(piece, alpha=l2)
+
+    def _add_together(self, gradients: Tensors, tensors: Tensors, chosen: Sequence[int]) -> None:
+        everything = len(chosen) == len(tensors)
+        for strength, found in self.by_l1.items():
+            indices = found if everything else [index for index in found if index in chosen]
+            if indices:
+                signs = torch._foreach_sign([tensors[index] for index in indices])
+                torch._foreach_add_([gradients[index] for index in indices], signs, alpha=strength)
+        for strength, found in self.by_l2.items():
+            indices = found if everything else [index for index in found if index in chosen]
+            if indices:
+                held = [tensors[index] for index in indices]
+                torch._foreach_add_([gradients[index] for index in indices], held, alpha=2 * strength)
+
+    def _value_by_norms(self, tensors: Tensors) -> list[torch.Tensor]:
+        parts = []
+        for by_value, order in ((self.by_l1, 1), (self.by_l2, 2)):
+            for strength, indices in by_value.items():
+                norms = torch.stack(torch._foreach_norm([tensors[index].to(self.wide) for index in indices], order))
+                parts.append((norms if order == 1 else norms.square()).sum() * strength)
+        return parts
+
+
+def _by_value(strengths: Sequence[float]) -> dict[float, list[int]]:
+    """The places of each strength that is not 0."""
+    found: dict[float, list[int]] = defaultdict(list)
+    for index, strength in enumerate(strengths):
+        if strength:
+            found[strength].append(index)
+    return dict(found)
+
+
+def _pieces(row: torch.Tensor) -> Iterator[torch.Tensor]:
+    return iter(torch.split(row, PIECE))

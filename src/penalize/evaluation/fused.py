@@ -1,0 +1,151 @@
+"""The fast evaluator: the elementwise penalties of many weights together, value and gradient in closed form.
+
+It is held to the plain one (`reference.py`), which computes whatever is left: other regularizers, strengths that are
+tensors, weights that are no plain parameters (sharded, parametrized, swapped in by `torch.func`), and all of it inside
+a graph that `torch.compile` or `torch.export` makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from penalize.evaluation.chunks import Strengthened
+from penalize.evaluation.reference import weight_losses
+from penalize.placement import WeightTarget
+from penalize.regularizers import L1, L1L2, L2
+
+__all__ = ["WeightPenalties"]
+
+
+class WeightPenalties:
+    """The penalties of some weight targets, planned once and again whenever one of them changed."""
+
+    def __init__(self, targets: Iterable[WeightTarget]) -> None:
+        self.targets = list(targets)
+        self.plan: _Plan | None = None
+
+    def values(self) -> list[torch.Tensor]:
+        """Differentiable scalars whose sum is the sum of all penalties."""
+        if torch.compiler.is_compiling():
+            return [value for _, value in weight_losses(self.targets)]
+        plan = self.current()
+        try:
+            values = [_Sum.apply(group, *group.weights) for group in plan.groups]  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            # Inside the transforms of `torch.func`.
+            if "functorch" not in str(error):
+                raise
+            return [value for _, value in weight_losses(self.targets)]
+        return [*values, *(value for _, value in weight_losses(plan.others))] if plan.others else values
+
+    def current(self) -> _Plan:
+        """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
+        if self.plan is None or not self.plan.holds():
+            self.plan = _Plan(self.targets)
+        return self.plan
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A copy plans for the copied targets.
+        return {"targets": self.targets, "plan": None}
+
+
+class Group:
+    """Weights of one device and dtype, with their strengths of absolutes and of squares."""
+
+    def __init__(self, targets: list[WeightTarget], strengths: list[tuple[float, float]]) -> None:
+        self.targets = targets
+        self.weights = [target.tensor() for target in targets]
+        l1, l2 = zip(*strengths, strict=True)
+        self.strengthened = Strengthened([weight.shape for weight in self.weights], l1, l2, self.weights[0])
+
+    @torch.no_grad()
+    def add_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
+        """Add the gradient of the penalty of each weight to one of these tensors of their shapes."""
+        self.strengthened.add_gradients(gradients, self.weights)
+
+
+class _Plan:
+    """Which targets are computed together, and what that was decided on."""
+
+    def __init__(self, targets: Sequence[WeightTarget]) -> None:
+        self.seen: list[tuple[Any, ...]] = []
+        self.others: list[WeightTarget] = []
+        together: dict[Any, list[tuple[WeightTarget, tuple[float, float]]]] = {}
+        known: set[int] = set()
+        for target in targets:
+            regularizer, parameters = target.regularizer, target.module._parameters
+            tensor = parameters.get(target.declaration.attribute)
+            strengths = _strengths(regularizer)
+            self.seen.append(
+                (
+                    target.declaration,
+                    regularizer,
+                    parameters,
+                    target.declaration.attribute,
+                    tensor,
+                    tensor is not None and tensor.requires_grad,
+                    None if strengths is None else vars(regularizer),
+                    None if strengths is None else dict(vars(regularizer)),
+                )
+            )
+            if regularizer is None or target.frozen or id(tensor) in known:
+                continue
+            if tensor is None or strengths is None or not _is_plain(tensor):
+                known |= {id(tensor)} if tensor is not None else set()
+                self.others.append(target)
+                continue
+            known.add(id(tensor))
+            if not any(strengths):
+                continue
+            together.setdefault((tensor.device, tensor.dtype), []).append((target, strengths))
+        self.groups = [Group([t for t, _ in pairs], [each for _, each in pairs]) for pairs in together.values()]
+
+    def holds(self) -> bool:
+        """Whether nothing changed that the plan was made on."""
+        for declaration, regularizer, parameters, attribute, tensor, trained, strengths, before in self.seen:
+            if declaration.regularizer is not regularizer or parameters.get(attribute) is not tensor:
+                return False
+            if (tensor is not None and tensor.requires_grad is not trained) or strengths != before:
+                return False
+        return True
+
+
+def _strengths(regularizer: Any) -> tuple[float, float] | None:
+    """The strengths of absolutes and of squares, of the regularizers that are sums of these."""
+    kind = type(regularizer)
+    l1 = regularizer.l1 if kind in (L1, L1L2) else 0.0
+    l2 = regularizer.l2 if kind in (L2, L1L2) else 0.0
+    if kind not in (L1, L2, L1L2) or not (isinstance(l1, float) and isinstance(l2, float)):
+        return None
+    return l1, l2
+
+
+def _is_plain(tensor: torch.Tensor) -> bool:
+    return type(tensor) is nn.Parameter and tensor.layout == torch.strided and not tensor.is_meta
+
+
+class _Sum(torch.autograd.Function):
+    """The sum of the penalties of one group, as one node."""
+
+    @staticmethod
+    def forward(ctx: Any, group: Group, *weights: torch.Tensor) -> torch.Tensor:
+        ctx.strengthened = group.strengthened
+        ctx.save_for_backward(*weights)
+        # Of the small weights there is a copy anyway.
+        ctx.row = group.strengthened.row(weights)
+        return group.strengthened.value(weights, ctx.row)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+        weights = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            # Asked for derivatives of this gradient.
+            return None, *(
+                (torch.sign(w) * l1 + w * (2 * l2)) * gradient.to(w.dtype)
+                for w, l1, l2 in zip(weights, ctx.strengthened.l1, ctx.strengthened.l2, strict=True)
+            )
+        return None, *ctx.strengthened.gradients(weights, ctx.row, gradient)

@@ -1,0 +1,192 @@
+"""The fast evaluator beside the plain one: values, gradients and steps on models of all kinds."""
+
+import copy
+import random
+
+import pytest
+import torch
+from torch import nn
+
+import penalize
+from penalize.evaluation import weight_losses
+from penalize.evaluation.chunks import PIECE, SMALL, Strengthened
+from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer
+
+SIZES = [(), (0,), (1,), (7,), (3, 5), (4, 1, 3), (64, 64), (SMALL,), (SMALL + 1,), (PIECE + 5,), (3, PIECE)]
+
+
+class Bag(nn.Module):
+    def __init__(self, tensors):
+        super().__init__()
+        for index, tensor in enumerate(tensors):
+            setattr(self, f"w{index}", nn.Parameter(tensor))
+
+
+def some_regularizer(rng):
+    return rng.choice(
+        [
+            L1(rng.choice([0.0, 0.3])),
+            L2(rng.choice([0.0, 0.2, 0.7])),
+            L1L2(rng.choice([0.0, 0.3]), rng.choice([0.0, 0.2])),
+            lambda w: (w**4).sum(),
+            L1(torch.tensor(0.4)),
+        ]
+    )
+
+
+def some_model(seed, dtypes=(torch.float32, torch.float64)):
+    rng = random.Random(seed)
+    torch.manual_seed(seed)
+    tensors = [torch.randn(rng.choice(SIZES), dtype=rng.choice(dtypes)) for _ in range(rng.randint(1, 9))]
+    for tensor in tensors:
+        if tensor.numel():
+            tensor.view(-1)[0] = 0.0
+    model = Bag(tensors)
+    if rng.random() < 0.4:
+        model.shared = model.w0
+    if rng.random() < 0.4 and len(tensors) > 1:
+        next(iter(model.parameters())).requires_grad_(False)
+    if rng.random() < 0.3:
+        model.turned = nn.Parameter(torch.randn(6, 4).t())
+    rules = {name: some_regularizer(rng) for name, _ in model.named_parameters()}
+    return model, penalize.attach(model, weights=rules)
+
+
+def plain(model, penalties):
+    """The value and the gradients of the plain evaluator, by autograd."""
+    value = sum((v.double() for _, v in weight_losses(penalties._fused.targets)), torch.zeros((), dtype=torch.float64))
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not value.requires_grad:
+        return value.item(), [torch.zeros_like(p) for p in parameters]
+    found = torch.autograd.grad(value, parameters, allow_unused=True)
+    return value.item(), [torch.zeros_like(p) if g is None else g for g, p in zip(found, parameters, strict=True)]
+
+
+def close(got, expected):
+    for mine, other in zip(got, expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_values_and_gradients_are_those_of_the_plain_evaluator(seed):
+    model, penalties = some_model(seed)
+    value, gradients = plain(model, penalties)
+    loss = penalties.loss()
+    assert loss.item() == pytest.approx(value, rel=2e-6, abs=1e-6)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if loss.requires_grad:
+        found = torch.autograd.grad(3 * loss, parameters, allow_unused=True)
+        close([torch.zeros_like(p) if g is None else g / 3 for g, p in zip(found, parameters, strict=True)], gradients)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter) if random.Random(seed).random() < 0.5 else None
+    before = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in parameters]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    penalties.bind(optimizer)
+    optimizer.step()
+    after = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    close([a - b for a, b in zip(after, before, strict=True)], gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("seed", range(4))
+def test_half_precision_is_summed_in_float32(dtype, seed):
+    model, penalties = some_model(seed, (dtype, torch.float32))
+    value, gradients = plain(model, penalties)
+    loss = penalties.loss()
+    assert loss.item() == pytest.approx(value, rel=1e-5, abs=1e-6)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    found = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for got, expected in zip(found, gradients, strict=True):
+        if got is not None:
+            torch.testing.assert_close(got, expected, rtol=2e-2, atol=1e-3)
+
+
+def test_whatever_changes_between_steps_counts_at_the_next():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    penalties = penalize.attach(model, weights={"*.weight": L1L2(0.1, 0.2), "*.bias": L2(0.3)})
+
+    def check():
+        value, _ = plain(model, penalties)
+        assert penalties.loss().item() == pytest.approx(value, rel=1e-6)
+        return value
+
+    seen = {check()}
+    penalties["0.weight"].regularizer = L1(0.7)
+    seen.add(check())
+    penalties["1.bias"].strength = 0.9
+    seen.add(check())
+    penalties["1.weight"].regularizer.l2 = 0.0
+    seen.add(check())
+    model[0].weight.requires_grad_(False)
+    seen.add(check())
+    model[0].weight.requires_grad_(True)
+    model[1].weight = nn.Parameter(torch.ones(2, 4))
+    seen.add(check())
+    model[1].weight.data = torch.full((2, 4), 5.0)
+    seen.add(check())
+    penalties["0.weight"].regularizer = None
+    seen.add(check())
+    penalties["0.weight"].regularizer = OrthogonalRegularizer(0.4)
+    seen.add(check())
+    penalties["0.weight"].regularizer = L2(torch.tensor(0.5))
+    seen.add(check())
+    penalties["0.weight"].regularizer.l2.fill_(2.0)
+    seen.add(check())
+    model.double()
+    seen.add(check())
+    assert len(seen) == 12
+    model[0] = nn.Linear(3, 4)
+    with pytest.raises(penalize.errors.TargetError, match=r"0\.\w+: its module was replaced or removed"):
+        penalties.loss()
+
+
+def test_a_copy_plans_for_itself():
+    model = nn.Linear(3, 2)
+    penalties = penalize.attach(model, weights={"weight": "l2"})
+    penalties.loss()
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.weight.fill_(2.0)
+    assert penalize.attached(other)[0].loss().item() == pytest.approx(0.01 * 4 * 6)
+
+
+def test_second_derivatives():
+    model = nn.Linear(3, 2).double()
+    penalties = penalize.attach(model, weights={"weight": L1L2(0.1, 0.7), "bias": L1(0.3)})
+    (gradient,) = torch.autograd.grad(penalties.loss(), model.weight, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), model.weight)
+    expected = 2 * (0.1 * model.weight.sign() + 1.4 * model.weight) * 1.4
+    torch.testing.assert_close(second, expected.detach())
+
+
+def test_inside_transforms_of_torch_func():
+    model = nn.Linear(3, 2)
+    penalties = penalize.attach(model, weights={"weight": L2(0.5)})
+    gradient = torch.func.grad(lambda scale: scale * penalties.loss())(torch.tensor(2.0))
+    assert gradient.item() == pytest.approx(0.5 * model.weight.square().sum().item())
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_way_of_other_devices_gives_the_same(seed):
+    torch.manual_seed(seed)
+    tensors = [torch.randn(size) for size in ((3, 4), (7,), (SMALL + 3,), (5, 5))]
+    l1, l2 = [0.1, 0.1, 0.0, 0.3], [0.2, 0.0, 0.2, 0.2]
+    here = Strengthened([t.shape for t in tensors], l1, l2, tensors[0])
+    there = Strengthened([t.shape for t in tensors], l1, l2, tensors[0].to("meta"))
+    factor = torch.tensor(3.0)
+    torch.testing.assert_close(there.value(tensors, there.row(tensors)), here.value(tensors, here.row(tensors)))
+    close(there.gradients(tensors, None, factor), here.gradients(tensors, here.row(tensors), factor))
+    ours, theirs = [[torch.ones_like(t) for t in tensors] for _ in range(2)]
+    here.add_gradients(ours, tensors)
+    there.add_gradients(theirs, tensors)
+    close(theirs, ours)
+
+
+def test_infinite_weights_and_strengths_of_zero():
+    model = nn.Linear(2, 2, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(float("inf"))
+    penalties = penalize.attach(model, weights={"weight": L2(0.0)})
+    assert penalties.loss().item() == 0
+    penalties["weight"].regularizer = L1(1.0)
+    assert penalties.loss().item() == float("inf")
