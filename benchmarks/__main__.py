@@ -2,8 +2,10 @@
 
 import torch
 
-from benchmarks import paths, steps
+from benchmarks import gradients, imports, paths, steps
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
 steps.main()
+gradients.main()
+imports.main()
 paths.main()

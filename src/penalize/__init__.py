@@ -5,28 +5,30 @@ any PyTorch model; `penalize.path` trains one model for each of many strengths, 
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penalize import (
-    activations,
-    config,
-    constraints,
-    errors,
-    initializers,
-    layers,
-    losses,
-    metrics,
-    mixed_precision,
-    models,
-    ops,
-    optimizers,
-    regularizers,
-    saving,
-)
+from penalize import errors, regularizers
 from penalize.binding import Penalties, attach, attached
-from penalize.layers import Input, Layer
-from penalize.models import Model, Sequential
 from penalize.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from penalize import (
+        activations,
+        config,
+        constraints,
+        initializers,
+        layers,
+        losses,
+        metrics,
+        mixed_precision,
+        models,
+        ops,
+        optimizers,
+        path,
+        saving,
+    )
+    from penalize.layers import Input, Layer
+    from penalize.models import Model, Sequential
 
 __version__ = "0.1.0"
 
@@ -56,9 +58,16 @@ __all__ = [
     "saving",
 ]
 
+# Rooms that a program does not use are not imported: `import penalize` costs little beside `import torch`.
+_PLACES = {"Input": "layers", "Layer": "layers", "Model": "models", "Sequential": "models"}
+
 
 def __getattr__(name: str) -> Any:
-    # What needs the libraries of an extra is imported when it is first used.
-    if name == "path":
-        return importlib.import_module("penalize.path")
-    raise AttributeError(f"module 'penalize' has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module 'penalize' has no attribute {name!r}")
+    room = importlib.import_module(f"penalize.{_PLACES.get(name, name)}")
+    return getattr(room, name) if name in _PLACES else room
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

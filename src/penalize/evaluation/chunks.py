@@ -15,7 +15,7 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 __all__ = ["Strengthened"]
 
-PIECE = 2**17
+PIECE = 2**18
 """How many values of a large tensor are worked on at once."""
 SMALL = 2**14
 """Up to so many values a tensor is small."""
