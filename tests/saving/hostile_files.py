@@ -257,8 +257,19 @@ def hdf5():
             30, f"cut to {name}", None, broken, lambda content, cut=cut: content[: int(len(content) * cut)]
         )
     yield from of_h5(30, "another signature", None, "HDF5|no zip file", lambda content: b"\x88" + content[1:])
+    endless = legacy_h5(json_of_good())
+    yield Row(30, "a heap without an end", "load_model .h5", without_end(endless), endless, "a heap of texts is broken")
     flipped = lambda content: content.replace(b"TREE", b"TREF").replace(b"SNOD", b"SNOF")  # noqa: E731
     yield from of_h5(30, "flipped bits", None, broken, flipped)
+
+
+def without_end(content):
+    """The free piece at the end of a heap of texts is of no size, so that HDF5's reader never comes behind it."""
+    heap = content.index(b"GCOL") + 16
+    while index := int.from_bytes(content[heap : heap + 2], "little"):
+        assert index < 10
+        heap += 16 + -(-int.from_bytes(content[heap + 8 : heap + 16], "little") // 8) * 8
+    return content[: heap + 8] + bytes(8) + content[heap + 16 :]
 
 
 def slashed(file, path):
@@ -332,9 +343,9 @@ def zips():
     yield from of_zip(21, "something in front", lambda content: b"MZ" * 50 + content, "does not begin with a member")
     first = b"config.json"
 
-    def in_directory(offset, value):
+    def in_directory(offset, value, last=False):
         def change(content):
-            place = content.index(b"PK\x01\x02") + offset
+            place = (content.rindex if last else content.index)(b"PK\x01\x02") + offset
             return content[:place] + value + content[place + len(value) :]
 
         return change
@@ -346,6 +357,8 @@ def zips():
     yield from of_zip(21, "both sizes larger", in_directory(20, b"\xff\xff\xff\x0f" * 2), match)
     yield from of_zip(21, "another checksum", in_directory(16, b"\1\2\3\4"), match)
     yield from of_zip(21, "another method", in_directory(10, b"\x0c\0"), match)
+    far = in_directory(42, b"\xf0\xff\xff\xff", last=True)
+    yield from of_zip(21, "a place behind the end", far, "lies outside of the file|no zip file")
     yield from of_zip(21, "another place", in_directory(42, b"\x40\0\0\0"), match + "|does not begin")
     yield from of_zip(21, "a symbolic link", in_directory(38, (0o120777 << 16).to_bytes(4, "little")), match)
     yield from of_zip(21, "a directory cut", lambda content: content[:-40], "no zip file")

@@ -107,7 +107,7 @@ def test_a_long_recurrent_layer_is_not_computed(tmp_path):
     first = {"class_name": "InputLayer", "config": {"batch_shape": [None, 10**7, 1], "name": "in"}}
     config = {"units": 2, "name": "r"}
     model = {"class_name": "Sequential", "config": {"layers": [first, {"class_name": "SimpleRNN", "config": config}]}}
-    with pytest.raises(ConfigError, match="building takes more than 100000 computations"):
+    with pytest.raises(ConfigError, match="building takes more than 400000 computations"):
         penalize.layers.deserialize(model)
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from penalize.configs import printable
 from penalize.errors import FileFormatError
 from penalize.strict_json import open_regular_file
 
@@ -37,8 +38,8 @@ def members_of(file: BinaryIO, what: str) -> dict[str, Member]:
     try:
         archive = zipfile.ZipFile(file)
         infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, struct.error) as error:
-        raise FileFormatError(f"{what}: no zip file, or a broken one: {error}") from error
+    except Exception as error:  # of any kind, by what is broken
+        raise FileFormatError(f"{what}: no zip file, or a broken one: {printable(str(error))}") from error
     if len(infos) > MOST_MEMBERS:
         raise FileFormatError(f"{what}: {len(infos)} members; {MOST_MEMBERS} are the most")
     found: dict[str, Member] = {}
@@ -59,6 +60,8 @@ def members_of(file: BinaryIO, what: str) -> dict[str, Member]:
             raise FileFormatError(f"{what}: the member {shown} says two sizes")
         if info.file_size > min(MOST_BYTES, MOST_RATIO * max(info.compress_size, 512)):
             raise FileFormatError(f"{what}: the member {shown} claims {info.file_size} bytes")
+        if not 0 <= info.header_offset < size:
+            raise FileFormatError(f"{what}: the member {shown} lies outside of the file")
         start = _start_of(file, info, what)
         if info.header_offset < end or start + info.compress_size > size:
             raise FileFormatError(f"{what}: the member {shown} overlaps another one, or the end of the file")

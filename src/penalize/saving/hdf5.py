@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import math
 import zlib
@@ -23,6 +24,8 @@ MOST_ATTRIBUTES = 64
 MOST_ATTRIBUTE_BYTES = 2**24
 MOST_CHUNKS = 10**6
 MOST_RANK = 32
+CHUNK = 2**24
+HEAP = b"GCOL\x01"
 KINDS = "iufb"
 FILTERS = ("gzip", "shuffle")
 # What h5py raises for what it cannot read.
@@ -47,9 +50,11 @@ class Dataset:
 class File:
     """The groups and datasets of an open file, found by hard links, each once; nothing is read yet."""
 
-    def __init__(self, handle: Any, what: str) -> None:
+    def __init__(self, handle: Any, what: str, source: BinaryIO) -> None:
         self.what = what
         self.handle = handle
+        self.source = source
+        self._heaps_are_whole = False
         self.datasets: dict[str, Dataset] = {}
         self.groups: dict[str, Any] = {"": handle}
         self._attributes: dict[tuple[str, str], Any] = {}
@@ -84,7 +89,35 @@ class File:
         # Many texts of any length may be one and the same in the file: they are counted by their claims.
         if not isinstance(kind, h5py.h5t.TypeStringID) or (kind.is_variable_str() and identity.shape != ()):
             raise self.error(f"the attribute {name!r:.80} is no text, and no list of texts of one length")
+        if kind.is_variable_str():
+            self._check_heaps()
         return _text(attributes[name])
+
+    def _check_heaps(self) -> None:
+        """Refuse heaps, in which texts of any length lie, that HDF5 2.0 would read for ever: of free pieces of no size.
+
+        Whatever begins as a heap does is taken for one: an address can lead anywhere.
+        """
+        if self._heaps_are_whole:
+            return
+        _, width = self.handle.id.get_create_plist().get_sizes()
+        end = self.source.seek(0, io.SEEK_END)
+        for place in _places_of(self.source, HEAP, end):
+            self.source.seek(place)
+            size = int.from_bytes(self.source.read(8 + width)[8:], "little")
+            if not 16 <= size <= end - place:
+                raise self.error("a heap of texts is larger than the file")
+            self.source.seek(place)
+            heap = self.source.read(size)
+            at, header = -(-(8 + width) // 8) * 8, -(-(8 + width) // 8) * 8
+            while size - at >= header:
+                index = int.from_bytes(heap[at : at + 2], "little")
+                held = int.from_bytes(heap[at + 8 : at + 8 + width], "little")
+                step = header + -(-held // 8) * 8 if index else held
+                if not header <= step <= size - at:
+                    raise self.error("a heap of texts is broken")
+                at += step
+        self._heaps_are_whole = True
 
     def _read_chunks(self, dataset: Dataset, out: np.ndarray) -> None:
         """The chunks, unpacked here: HDF5 unpacks as much as a chunk says that it holds."""
@@ -217,10 +250,23 @@ def open_hdf5(source: BinaryIO, what: str) -> Iterator[File]:
     except (OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
         raise FileFormatError(f"{what}: no HDF5 file, or a broken one: {_shortened(error)}") from error
     try:
-        yield File(handle, what)
+        yield File(handle, what, source)
     finally:
         with contextlib.suppress(RuntimeError, OSError, ValueError):
             handle.close()
+
+
+def _places_of(file: BinaryIO, mark: bytes, end: int) -> Iterator[int]:
+    """Where the bytes of `mark` stand in a file."""
+    start = 0
+    while start < end:
+        file.seek(start)
+        piece = file.read(CHUNK)
+        place = piece.find(mark)
+        while place >= 0:
+            yield start + place
+            place = piece.find(mark, place + 1)
+        start += max(len(piece) - len(mark) + 1, 1)
 
 
 def require_h5py() -> Any:
