@@ -80,7 +80,7 @@ def test_functions_and_custom_losses_in_configs():
     for thing in (Cubes(), losses.get(cubes), losses.get(nn.MSELoss)):
         with pytest.raises(ConfigError, match="no config that could be read back"):
             losses.serialize(thing)
-    with pytest.raises(ConfigError, match="dict is no loss"):
+    with pytest.raises(ConfigError, match="'dict' is no loss"):
         losses.deserialize("dict", {"dict": dict})
     with pytest.raises(ConfigError, match="a loss's config is a dict or a name, got int"):
         losses.deserialize(3)

@@ -18,6 +18,7 @@ __all__ = [
     "custom_names",
     "custom_object",
     "custom_object_scope",
+    "custom_names_of",
     "find",
     "is_built_in_name",
     "names",
@@ -89,7 +90,7 @@ def find(kind: str, name: str, *, extra: Iterable[str] = ()) -> BuiltIn:
     known = _names.get(kind, {})
     if name in known:
         return known[name]
-    raise UnknownNameError(f"unknown {kind} {name!r}: {nearest(name, [*known, *extra])}")
+    raise UnknownNameError(f"unknown {kind} {name!r:.80}: {nearest(name, [*known, *extra])}")
 
 
 def names(kind: str) -> list[str]:
@@ -153,6 +154,12 @@ def custom_object(name: str) -> Callable[..., Any] | None:
 def custom_names() -> list[str]:
     """Every name of a custom class or function: those of the open scope, and "package>name" of registered ones."""
     return [*_scope.get(), *_customs]
+
+
+def custom_names_of(thing: object) -> set[str]:
+    """Every name that a custom class or function goes by: its own, those it was given, and these without "package>"."""
+    given = [name for name, known in [*_scope.get().items(), *_customs.items()] if known is thing]
+    return {getattr(thing, "__name__", ""), *given, *(name.rpartition(">")[2] for name in given)}
 
 
 @contextlib.contextmanager

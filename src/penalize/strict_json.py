@@ -1,20 +1,24 @@
 """The one parser of JSON from strangers: strict, and bounded before anything is built; and the reading of their files.
 
-Refused are duplicate keys, NaN and Infinity, numbers of many digits, deep nesting, lone surrogates, and text that is
-not UTF-8 or longer than a config can be. Of files, all that are not regular ones.
+Refused are duplicate keys, NaN and Infinity, also where a number is as large as that, numbers of many digits, deep
+nesting, lone surrogates, and text that is not UTF-8 or longer than a config can be. Of files, all that are not regular
+ones.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import os
 import re
 import stat
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, BinaryIO
 
-from penalize.errors import ArgumentError, ConfigError, FileError
+from penalize.errors import ArgumentError, ConfigError, FileError, PenalizeError
 
-__all__ = ["MOST_BYTES", "parse", "read_small_file"]
+__all__ = ["MOST_BYTES", "open_regular_file", "parse", "read_small_file"]
 
 MOST_BYTES = 2**24
 MOST_DEPTH = 64
@@ -65,7 +69,13 @@ def parse(text: str | bytes, what: str) -> Any:
     def number(digits: str) -> Any:
         if len(digits) > MOST_DIGITS:
             raise ConfigError(f"{what}: a number of {len(digits)} characters; {MOST_DIGITS} are the most")
-        return float(digits) if set(digits) & set(".eE") else int(digits)
+        if not set(digits) & set(".eE"):
+            return int(digits)
+        value = float(digits)
+        # JSON has no infinity, and 1e999 is one way to write it.
+        if math.isinf(value):
+            raise ConfigError(f"{what}: {digits} is too large a number")
+        return value
 
     try:
         value = json.loads(text, object_pairs_hook=once, parse_constant=constant, parse_int=number, parse_float=number)
@@ -86,31 +96,49 @@ def read_small_file(path: str | os.PathLike[str], most_bytes: int = MOST_BYTES) 
     ...
     penalize.errors.FileError: /dev/zero: not a regular file
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
-    try:
-        _check_file(os.stat(path), path, most_bytes)
-        # Whatever stands there by now: a pipe without a writer is opened at once with O_NONBLOCK, and refused.
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        with open(descriptor, "rb") as file:
-            _check_file(os.fstat(file.fileno()), path, most_bytes)
-            content = file.read(most_bytes + 1)
-    except OSError as error:
-        if isinstance(error, FileError):
-            raise
-        raise FileError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FileError(f"{os.fspath(path)!r:.80}: {error}") from error
+    with open_regular_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > most_bytes:
+            raise FileError(f"{path}: {size} bytes; {most_bytes} are the most")
+        content = file.read(most_bytes + 1)
     if len(content) > most_bytes:
         raise FileError(f"{path}: more than {most_bytes} bytes")
     return content
 
 
-def _check_file(status: os.stat_result, path: str | os.PathLike[str], most_bytes: int) -> None:
+@contextlib.contextmanager
+def open_regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """An open file of bytes, the one way to every file that is read.
+
+    Pipes, devices, sockets and folders are refused by what the file system says of them, and never waited for. Raises
+    FileError, naming the path, also for what the file system refuses while it is read; ArgumentError when `path` is no
+    path.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
+    try:
+        _require_regular(os.stat(path), path)
+        # Whatever stands there by now: a pipe without a writer is opened at once with O_NONBLOCK, and refused.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise FileError(f"{os.fspath(path)!r:.80}: {error}") from error
+    try:
+        with open(descriptor, "rb") as file:
+            _require_regular(os.fstat(descriptor), path)
+            yield file
+    except PenalizeError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error
+
+
+def _require_regular(status: os.stat_result, path: str | os.PathLike[str]) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise FileError(f"{path}: not a regular file")
-    if status.st_size > most_bytes:
-        raise FileError(f"{path}: {status.st_size} bytes; {most_bytes} are the most")
 
 
 def _check_nesting(text: str, what: str) -> None:

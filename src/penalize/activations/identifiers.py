@@ -8,9 +8,17 @@ from typing import Any
 import torch
 
 from penalize.activations.functions import linear
-from penalize.configs import function_config
+from penalize.configs import function_config, function_from
 from penalize.errors import ArgumentError, ConfigError
-from penalize.registry import built_ins, custom_names, custom_object, custom_object_scope, find, registered_name
+from penalize.registry import (
+    built_ins,
+    custom_names,
+    custom_object,
+    custom_object_scope,
+    find,
+    is_built_in_name,
+    registered_name,
+)
 
 __all__ = ["deserialize", "get", "serialize"]
 
@@ -77,14 +85,23 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     if config is None:
         return None
     with custom_object_scope(custom_objects):
-        name = config
-        if isinstance(config, Mapping):
-            if config.get("class_name") != "function":
-                raise ConfigError(
-                    f"an activation's config has the class_name 'function', got {config.get('class_name')!r:.80}"
-                )
-            name = config.get("config")
-        if not isinstance(name, str):
-            raise ConfigError(f"an activation's config is a name, got {type(name).__name__}: {name!r:.80}")
-        registered = custom_object(name)
-        return find("activation", name, extra=custom_names()).factory if registered is None else registered
+        if not isinstance(config, Mapping):
+            return _named(config, {})
+        if config.get("class_name") != "function":
+            raise ConfigError(
+                f"an activation's config has the class_name 'function', got {config.get('class_name')!r:.80}"
+            )
+        if not isinstance(config.get("config"), str):
+            return _named(config.get("config"), {})
+        return function_from("activation", config, _named)
+
+
+def _named(name: Any, config: Mapping[str, Any]) -> Any:
+    if not isinstance(name, str):
+        raise ConfigError(f"an activation's config is a name, got {type(name).__name__}: {name!r:.80}")
+    registered = None if is_built_in_name("activation", name) else custom_object(name)
+    if registered is None:
+        return find("activation", name, extra=custom_names()).factory
+    if isinstance(registered, type):
+        raise ConfigError(f"{name!r:.80} is a class, where an activation function belongs")
+    return registered

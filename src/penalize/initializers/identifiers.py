@@ -76,7 +76,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
     with custom_object_scope(custom_objects):
         chosen, values = CONFIGS.choose(config)
         if values is None:
-            return chosen() if isinstance(chosen, type) else chosen
+            return CONFIGS.chosen(chosen)
         return CONFIGS.make(chosen, {key: _array(value) for key, value in values.items()}, WITHOUT)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection, Mapping
 from types import ModuleType
 from typing import Any
@@ -11,8 +12,9 @@ import numpy as np
 from torch import nn
 
 from penalize import activations, constraints, initializers, regularizers
-from penalize.configs import Configs
+from penalize.configs import Configs, readable
 from penalize.errors import ArgumentError, ConfigError, naming
+from penalize.layers.creation import MOST_OUTPUT, MOST_RANK, MOST_VALUES, at_most
 from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.weighted import Weighted
 
@@ -43,6 +45,12 @@ NOT_HERE: dict[str, dict[str, tuple[Any, ...]]] = {
 }
 # Arguments that are layers, or lists of layers.
 LAYERS = ("layer", "backward_layer", "cell", "cells")
+
+# A layer's name and its arguments' names, which errors show.
+MOST_LETTERS = 255
+MOST_SIZE = 2**31 - 1
+# Arguments that are integers, and count nothing.
+NO_SIZES = ("seed", "scale", "offset", "mask_value", "value", "max_value", "threshold")
 
 # What a Sequential learns from its first layer, and knows itself from then on.
 OF_A_FIRST_LAYER = ("input_shape", "input_dim")
@@ -142,10 +150,34 @@ def _read(argument: str, value: Any) -> Any:
 
 
 def layer_from(config: Any) -> Any:
-    """The layer that a serialized config describes, with weights of its own; models come uncompiled."""
+    """The layer that a serialized config describes, with weights of its own; models come uncompiled.
+
+    Raises ConfigError also for sizes that no layer has, before they take memory.
+    """
     if isinstance(config, Mapping):
         config = {key: value for key, value in config.items() if key != "compile_config"}
-    chosen, values = CONFIGS.choose(config)
-    if values is None:
-        raise ConfigError(f"a layer's config is a dict with class_name and config, got {config!r:.80}")
-    return CONFIGS.make(chosen, values, NOT_HERE.get(chosen.__name__, {}))
+    with readable(), at_most(MOST_VALUES):
+        chosen, values = CONFIGS.choose(config)
+        if values is None:
+            raise ConfigError(f"a layer's config is a dict with class_name and config, got {config!r:.80}")
+        for key, value in values.items():
+            _check_argument(key, value, chosen.__name__)
+        return CONFIGS.make(chosen, values, NOT_HERE.get(chosen.__name__, {}))
+
+
+def _check_argument(key: Any, value: Any, kind: str) -> None:
+    """What is wrong with an argument of any layer: names that cannot be shown, and integers that are no sizes."""
+    if not isinstance(key, str) or not key.isidentifier() or len(key) > MOST_LETTERS:
+        raise ConfigError(f"{kind}: an argument's name is an identifier, got {key!r:.80}")
+    if key == "name" and value is not None:
+        if not isinstance(value, str) or not value.isprintable() or not 0 < len(value) <= MOST_LETTERS:
+            raise ConfigError(f"{kind}: name must be a string of 1 to {MOST_LETTERS} letters, got {value!r:.80}")
+    elif key not in NO_SIZES:
+        sizes = list(value) if isinstance(value, list | tuple) else [value]
+        if key.endswith("shape") and len(sizes) > MOST_RANK:
+            raise ConfigError(f"{kind}: {key}: {MOST_RANK} axes are the most, got {len(sizes)}")
+        for size in sizes:
+            if type(size) is int and abs(size) > MOST_SIZE:
+                raise ConfigError(f"{kind}: {key}: {MOST_SIZE} is the largest size, got {size!r:.80}")
+        if key.endswith("shape") and math.prod(size for size in sizes if type(size) is int) > MOST_OUTPUT:
+            raise ConfigError(f"{kind}: {key}: {MOST_OUTPUT} values are the most, got {value!r:.80}")

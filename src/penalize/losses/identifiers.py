@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from penalize.configs import Configs
-from penalize.errors import ArgumentError, ConfigError
+from penalize.errors import ArgumentError
 from penalize.losses.base import FunctionLoss, Loss
 from penalize.losses.wrappers import CallableLoss, TorchLoss
 from penalize.registry import built_ins, custom_object_scope
@@ -87,9 +87,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
 def _as_loss(thing: Any) -> Loss:
     """A class's instance; for a function of this package its class's; for another function its wrapper."""
     if isinstance(thing, type):
-        loss = thing()
-        if not isinstance(loss, Loss):
-            raise ConfigError(f"{thing.__name__} is no loss: it is not a subclass of penalize.losses.Loss")
+        loss: Loss = CONFIGS.make(thing, {})
         return loss
     for entry in built_ins("loss"):
         factory = entry.factory

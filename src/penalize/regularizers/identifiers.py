@@ -88,7 +88,7 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None) ->
             config = {**config, "class_name": "L1L2"}
         chosen, values = CONFIGS.choose(config)
         if values is None:
-            return chosen() if isinstance(chosen, type) else chosen
+            return CONFIGS.chosen(chosen)
         for key in strength_attributes(chosen):
             if key in values and values[key] is None:
                 raise StrengthError(f"{chosen.__name__}: {key} must be a finite real number >= 0, got None")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import stat
@@ -12,7 +11,9 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from penalize.errors import ArgumentError, FileError, FileFormatError
+from penalize.configs import printable
+from penalize.errors import FileFormatError
+from penalize.strict_json import open_regular_file
 
 __all__ = ["Member", "members_of", "open_regular_file", "read_member", "window"]
 
@@ -21,33 +22,10 @@ Member = zipfile.ZipInfo
 MOST_MEMBERS = 1_000
 MOST_BYTES = 2**40
 MOST_RATIO = 1_000
+MOST_IN_MEMORY = 2**32
+"""The most bytes of a packed member, which is unpacked in memory."""
 CHUNK = 2**20
 LOCAL_HEADER = struct.Struct("<4s5H3L2H")
-
-
-@contextlib.contextmanager
-def open_regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """An open file of bytes; pipes, devices, sockets and folders are refused, and never waited for.
-
-    Raises FileError, naming the path.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            raise FileError(f"{path}: not a regular file")
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        file = open(descriptor, "rb")  # noqa: SIM115  closed below
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise FileError(f"{os.fspath(path)!r:.80}: {error}") from error
-    with file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise FileError(f"{path}: not a regular file")
-        yield file
 
 
 def members_of(file: BinaryIO, what: str) -> dict[str, Member]:
@@ -60,8 +38,8 @@ def members_of(file: BinaryIO, what: str) -> dict[str, Member]:
     try:
         archive = zipfile.ZipFile(file)
         infos = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, struct.error) as error:
-        raise FileFormatError(f"{what}: no zip file, or a broken one: {error}") from error
+    except Exception as error:  # of any kind, by what is broken
+        raise FileFormatError(f"{what}: no zip file, or a broken one: {printable(str(error))}") from error
     if len(infos) > MOST_MEMBERS:
         raise FileFormatError(f"{what}: {len(infos)} members; {MOST_MEMBERS} are the most")
     found: dict[str, Member] = {}
@@ -71,7 +49,7 @@ def members_of(file: BinaryIO, what: str) -> dict[str, Member]:
         shown = repr(name[:80])
         if name in found:
             raise FileFormatError(f"{what}: the member {shown} stands twice")
-        if not _is_plain(name):
+        if not _is_plain(info.orig_filename):
             raise FileFormatError(f"{what}: the member {shown} has a name that leads elsewhere")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR) or info.flag_bits & 0x41:
@@ -82,6 +60,8 @@ def members_of(file: BinaryIO, what: str) -> dict[str, Member]:
             raise FileFormatError(f"{what}: the member {shown} says two sizes")
         if info.file_size > min(MOST_BYTES, MOST_RATIO * max(info.compress_size, 512)):
             raise FileFormatError(f"{what}: the member {shown} claims {info.file_size} bytes")
+        if not 0 <= info.header_offset < size:
+            raise FileFormatError(f"{what}: the member {shown} lies outside of the file")
         start = _start_of(file, info, what)
         if info.header_offset < end or start + info.compress_size > size:
             raise FileFormatError(f"{what}: the member {shown} overlaps another one, or the end of the file")
@@ -105,7 +85,7 @@ def read_member(file: BinaryIO, info: Member, most_bytes: int, what: str) -> byt
 def window(file: BinaryIO, info: Member, what: str) -> BinaryIO:
     """A member as a file that can be sought in, its checksum checked; one that is stored takes no memory."""
     if info.compress_type != zipfile.ZIP_STORED:
-        return io.BytesIO(read_member(file, info, MOST_RATIO * max(info.compress_size, 512), what))
+        return io.BytesIO(read_member(file, info, MOST_IN_MEMORY, what))
     for _ in _unpacked(file, info, what):
         pass
     return io.BufferedReader(_Window(file, _start_of(file, info, what), info.file_size))

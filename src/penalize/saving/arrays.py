@@ -24,7 +24,8 @@ def as_array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
 def fits(stored: np.dtype[Any], wanted: torch.dtype) -> bool:
     """Whether values of a file's dtype can be taken for a tensor of this one: floating for floating, else the same."""
     if wanted.is_floating_point:
-        return stored.kind == "f" or stored == RAW_BFLOAT16
+        # HDF5 also knows floats of 10 and 16 bytes, which torch does not.
+        return stored == RAW_BFLOAT16 or (stored.kind == "f" and stored.itemsize in (2, 4, 8))
     return stored.kind in "iub" and from_array(np.empty(0, stored)).dtype == wanted
 
 
@@ -37,6 +38,9 @@ def from_array(array: np.ndarray[Any, Any]) -> torch.Tensor:
     """The tensor of an array, which shares its memory."""
     if array.dtype == RAW_BFLOAT16:
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    if array.dtype.kind == "b":
+        # A file can hold any byte where True or False belongs.
+        array = array.view(np.uint8) != 0
     if array.dtype.kind == "u" and array.dtype.itemsize > 1:
         array = array.astype(np.int64)
     return torch.from_numpy(array)

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from penalize.configs import printable, readable
 from penalize.errors import ConfigError, PenalizeError
 from penalize.layers.creation import at_most
 from penalize.layers.described import layer_from
@@ -40,15 +41,15 @@ def build_for(config: Mapping[str, Any], values: int) -> Any:
 
 def _built(config: Mapping[str, Any], values: int) -> Any:
     try:
-        with at_most(values, filled=True):
+        with readable(), at_most(values, filled=True):
             model = layer_from(config)
             if not isinstance(model, Layer) or not hasattr(model, "compile_from_config"):
                 raise ConfigError(f"it describes a {type(model).__name__}, which is no Model")
             _build(model, config.get("build_config"))
     except PenalizeError:
         raise
-    except (RuntimeError, TypeError, ValueError, KeyError, IndexError, AttributeError, MemoryError) as error:
-        raise ConfigError(f"the model cannot be built: {' '.join(str(error).split())[:300]}") from error
+    except Exception as error:
+        raise ConfigError(f"the model cannot be built: {printable(str(error), 300)}") from error
     return model
 
 

@@ -34,7 +34,7 @@ class Staged:
 
     def missing(self, label: str, expected: Any, path: str) -> None:
         """A weight that the file does not have."""
-        self.problems.append(f"{label}: expected {expected}, found nothing at {path!r}")
+        self.problems.append(f"{label}: expected {expected}, found nothing at {path!r:.80}")
 
     def left_over(self, paths: Sequence[str]) -> None:
         """What the file has and the model does not."""

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-import struct
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 
 from penalize.atomic import replacing
-from penalize.errors import ArgumentError, FileFormatError, MissingExtraError, NotBuiltError
+from penalize.errors import ArgumentError, MissingExtraError, NotBuiltError
 from penalize.layers.layer import Layer
-from penalize.saving.archive import members_of, open_regular_file
+from penalize.saving.archive import open_regular_file
 from penalize.saving.hdf5 import open_hdf5
 from penalize.saving.legacy_h5 import read_legacy_weights
+from penalize.saving.safetensors_files import read_safetensors
 from penalize.saving.staging import Staged
+from penalize.saving.torch_files import read_torch
 from penalize.saving.weights_h5 import read_weights, write_weights
-from penalize.strict_json import MOST_BYTES, parse
 
 __all__ = ["load_weights", "save_weights"]
 
 SUFFIXES = {".weights.h5": "hdf5", ".h5": "hdf5", ".safetensors": "safetensors", ".pt": "torch", ".pth": "torch"}
-HEADER_KEYS = {"dtype", "shape", "data_offsets"}
-MOST_RANK = 32
 
 
 def save_weights(model: Layer, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
@@ -81,9 +78,9 @@ def load_weights(model: Layer, filepath: str | os.PathLike[str], skip_mismatch: 
                 else:
                     staged = read_weights(model, handle)
         elif kind == "safetensors":
-            staged = _stage(model, _read_safetensors(file, path), path)
+            staged = _stage(model, read_safetensors(file, str(path)), path)
         else:
-            staged = _stage(model, _read_torch(file, path), path)
+            staged = _stage(model, read_torch(file, str(path)), path)
     return staged.commit(skip_mismatch)
 
 
@@ -136,83 +133,6 @@ def _stage(model: Layer, state: Mapping[str, torch.Tensor], path: Path) -> Stage
             staged.put(weight, found)
     staged.left_over([name for name in state if name not in own])
     return staged
-
-
-def _read_safetensors(file: BinaryIO, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file, its header checked by the strict parser, and then by the library."""
-    size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    beginning = file.read(8)
-    length = struct.unpack("<Q", beginning)[0] if len(beginning) == 8 else 0
-    if not 2 <= length <= min(size - 8, MOST_BYTES):
-        raise FileFormatError(f"{path}: no safetensors file, or a broken one: a header of {length} bytes")
-    try:
-        header = parse(file.read(length), f"{path}: the header")
-    except ValueError as error:
-        raise FileFormatError(str(error)) from error
-    if not isinstance(header, dict):
-        raise FileFormatError(f"{path}: the header is no object")
-    places: set[tuple[int, int]] = set()
-    for name, entry in header.items():
-        shown = repr(name[:80])
-        if name == "__metadata__":
-            continue
-        if not isinstance(entry, dict) or set(entry) != HEADER_KEYS:
-            raise FileFormatError(f"{path}: {shown} must have {', '.join(sorted(HEADER_KEYS))}, got {entry!r:.80}")
-        shape, offsets = entry["shape"], entry["data_offsets"]
-        if not _are_sizes(shape) or len(shape) > MOST_RANK:
-            raise FileFormatError(f"{path}: {shown} has no shape that a tensor can have: {shape!r:.80}")
-        if not _are_sizes(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-            raise FileFormatError(f"{path}: {shown} has no place in the file: {offsets!r:.80}")
-        if offsets[0] != offsets[1] and tuple(offsets) in places:
-            raise FileFormatError(f"{path}: {shown} lies where another tensor does")
-        places.add((offsets[0], offsets[1]))
-    library = _safetensors()
-    try:
-        with library.safe_open(path, framework="pt") as opened:
-            return {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  it is no dict
-    except (library.SafetensorError, OSError, RuntimeError, ValueError, KeyError, MemoryError) as error:
-        raise FileFormatError(f"{path}: no safetensors file, or a broken one: {str(error)[:160]}") from error
-
-
-def _read_torch(file: BinaryIO, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a file of `torch.save`: nothing else is unpickled."""
-    members = members_of(file, str(path))
-    if any(info.compress_type for info in members.values()):
-        raise FileFormatError(f"{path}: torch's files hold no compressed members")
-    file.seek(0)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise FileFormatError(f"{path}: no state_dict of torch, or a broken one: {_first_line(error)}") from error
-    if not isinstance(state, Mapping):
-        raise FileFormatError(f"{path}: a state_dict is a dict of tensors, got {type(state).__name__}")
-    checked: dict[str, torch.Tensor] = {}
-    for name, tensor in state.items():
-        shown = repr(name)[:80]
-        if not isinstance(name, str):
-            raise FileFormatError(f"{path}: a weight's name is a string, got {shown}")
-        if type(tensor) not in (torch.Tensor, torch.nn.Parameter):
-            raise FileFormatError(f"{path}: {shown} must be a tensor, got {type(tensor).__name__}")
-        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized:
-            raise FileFormatError(f"{path}: {shown} is no dense tensor")
-        needed = tensor.numel() * tensor.element_size()
-        if needed > tensor.untyped_storage().nbytes() or any(
-            stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)
-        ):
-            raise FileFormatError(f"{path}: {shown} claims more values than it holds")
-        checked[name] = tensor.detach()
-    return checked
-
-
-def _are_sizes(value: Any) -> bool:
-    return isinstance(value, list) and all(type(size) is int and 0 <= size < 2**63 for size in value)
-
-
-def _first_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).strip().splitlines()[0][:160] if str(error).strip() else ''}"
 
 
 def _safetensors() -> Any:
