@@ -61,8 +61,8 @@ def total_over_parts(values: Sequence[tuple[torch.Tensor, Any]]) -> list[torch.T
     totals = [value for value, _ in values]
     groups: dict[Any, list[int]] = {}
     for index, (_, x) in enumerate(values):
-        cut = tuple(not placement.is_replicate() for placement in x.placements)
-        # Processes that hold the same elements hold the same sum, too.
+        # Processes that hold the same elements, as they do once pending sums are taken, hold the same penalty, too.
+        cut = tuple(not (placement.is_replicate() or placement.is_partial()) for placement in x.placements)
         if any(cut):
             groups.setdefault((x.device_mesh, cut), []).append(index)
     for (mesh, cut), indices in groups.items():
