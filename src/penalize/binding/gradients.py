@@ -12,14 +12,26 @@ from penalize.errors import BindError
 from penalize.evaluation import WeightPenalties, total, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
+from penalize.regularizers.distributed import adds_up, by_parts, is_distributed
 from penalize.regularizers.penalty import penalty
 
 __all__ = ["GradientBinding", "penalty_gradient"]
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
-    """The gradient of a target's penalty, in the regularizer's layout: closed form where declared, else autograd."""
-    weight = target.in_regularizer_layout(target.tensor().detach())
+    """The gradient of a target's penalty, of the parameter's layout; of a DTensor, placed like it."""
+    weight = target.tensor().detach()
+    if not is_distributed(weight):
+        return target.in_torch_layout(_gradient(target, target.in_regularizer_layout(weight)))
+    if adds_up(target.regularizer):
+        return by_parts(lambda part: _gradient(target, part), weight, each=True)
+    return by_parts(
+        lambda x: target.in_torch_layout(_gradient(target, target.in_regularizer_layout(x))), weight, each=False
+    )
+
+
+def _gradient(target: WeightTarget, weight: torch.Tensor) -> torch.Tensor:
+    """The gradient at a plain tensor of the regularizer's layout: closed form where declared, else autograd."""
     if has_gradient(target.regularizer):
         gradient: torch.Tensor = target.regularizer.gradient(weight)
         return gradient
@@ -109,7 +121,7 @@ class GradientBinding:
             gradient = penalty_gradient(target)
             if scale is not None:
                 gradient = gradient * scale
-            self._gradient_of(parameter, target).add_(target.in_torch_layout(gradient))
+            self._gradient_of(parameter, target).add_(gradient)
 
     @staticmethod
     def _gradient_of(parameter: torch.Tensor, target: WeightTarget) -> torch.Tensor:

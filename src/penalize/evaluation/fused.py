@@ -78,7 +78,9 @@ class _Plan:
         known: set[int] = set()
         for target in targets:
             regularizer, parameters = target.regularizer, target.module._parameters
-            tensor = parameters.get(target.declaration.attribute)
+            held = parameters.get(target.declaration.attribute)
+            # What `fully_shard` put in the place of a sharded parameter is not what is penalized.
+            tensor = None if held is None else target.tensor()
             strengths = _strengths(regularizer)
             self.seen.append(
                 (
@@ -86,8 +88,8 @@ class _Plan:
                     regularizer,
                     parameters,
                     target.declaration.attribute,
-                    tensor,
-                    tensor is not None and tensor.requires_grad,
+                    held,
+                    held is not None and held.requires_grad,
                     None if strengths is None else vars(regularizer),
                     None if strengths is None else dict(vars(regularizer)),
                 )

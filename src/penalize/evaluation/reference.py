@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 
 from penalize.placement import ActivityTarget, WeightTarget
-from penalize.regularizers.penalty import penalty
+from penalize.regularizers.penalty import penalties
 
 __all__ = ["activity_losses", "total", "weight_losses"]
 
@@ -16,16 +16,15 @@ NamedLoss = tuple[str, torch.Tensor]
 
 def weight_losses(targets: Iterable[WeightTarget]) -> list[NamedLoss]:
     """The penalty of each weight that is not frozen, in the order given; a weight given twice counts once."""
-    losses = []
+    asked = []
     seen = set()
     for target in targets:
         tensor = target.tensor()
         if target.regularizer is None or target.frozen or id(tensor) in seen:
             continue
         seen.add(id(tensor))
-        view = target.in_regularizer_layout(tensor)
-        losses.append((target.name, penalty(target.regularizer, view, target.name)))
-    return losses
+        asked.append((target.regularizer, target.as_taken_by(target.regularizer, tensor), target.name))
+    return [(name, value) for (_, _, name), value in zip(asked, penalties(asked), strict=True)]
 
 
 def activity_losses(targets: Iterable[ActivityTarget]) -> list[NamedLoss]:

@@ -10,6 +10,7 @@ import torch
 
 from penalize.evaluation.reference import activity_losses, weight_losses
 from penalize.placement import ActivityTarget, WeightTarget
+from penalize.regularizers.distributed import is_distributed, own_part, total_over_parts
 
 __all__ = ["Report", "ReportRow", "report"]
 
@@ -82,14 +83,23 @@ def report(weights: Iterable[WeightTarget], activities: Iterable[ActivityTarget]
         return ReportRow(name, kind, shape, regularizer, penalty, penalty / everything if everything else 0.0, zeros)
 
     rows = []
-    for weight in weights:
-        if weight.regularizer is None:
-            continue
-        tensor = weight.in_regularizer_layout(weight.tensor())
-        zeros = float((tensor == 0).sum()) / max(tensor.numel(), 1)
+    penalized = [weight for weight in weights if weight.regularizer is not None]
+    for weight, zeros in zip(penalized, shares_of_zeros([weight.tensor() for weight in penalized]), strict=True):
+        shape = weight.in_regularizer_layout(torch.empty(weight.tensor().shape, device="meta")).shape
         kind = "frozen weight" if weight.frozen else "weight"
-        rows.append(row(weight.name, kind, tuple(tensor.shape), weight.regularizer, zeros))
+        rows.append(row(weight.name, kind, tuple(shape), weight.regularizer, zeros))
     for activity in activities:
         if activity.regularizer is not None or activity.entries:
             rows.append(row(activity.name, "activity", None, activity.regularizer, None))
     return Report(rows)
+
+
+def shares_of_zeros(tensors: Sequence[torch.Tensor]) -> list[float]:
+    """The share of each tensor's values that are exactly zero; those of DTensors are counted on all processes."""
+    counts = [((own_part(each) if is_distributed(each) else each) == 0).sum() for each in tensors]
+    parts = [index for index, each in enumerate(tensors) if is_distributed(each)]
+    if parts:
+        totals = total_over_parts([(counts[index], tensors[index]) for index in parts])
+        for index, count in zip(parts, totals, strict=True):
+            counts[index] = count
+    return [float(count) / max(each.numel(), 1) for count, each in zip(counts, tensors, strict=True)]

@@ -87,8 +87,15 @@ def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[H
             begin = _EnterCall([*records, *records_below(module)])
             handles.append(module.register_forward_pre_hook(begin, prepend=True))
     for target in hooked:
-        handles.append(target.module.register_forward_hook(_RecordActivity(target)))
+        hook = _RecordActivity(target)
+        handles.append(target.module.register_forward_hook(hook, prepend=_hands_on_parts(target.module)))
     # The end of a call comes after its module's own activity is recorded: hooks run in the order of registration.
     for module in callers:
         handles.append(module.register_forward_hook(_ExitCall(), always_call=True))
     return handles
+
+
+def _hands_on_parts(module: nn.Module) -> bool:
+    """Whether tensor parallelism hooked a module to make a plain part of its output: penalties are of the whole one."""
+    hooks = module._forward_hooks.values()
+    return any(str(getattr(hook, "__module__", "")).startswith("torch.distributed.tensor") for hook in hooks)

@@ -11,7 +11,9 @@ from torch import nn
 
 from penalize.errors import ArgumentError, naming
 from penalize.placement.calls import Record
+from penalize.placement.sharded import refuse_flattened, sharded_parameter
 from penalize.regularizers import get
+from penalize.regularizers.distributed import adds_up, is_distributed, whole
 from penalize.regularizers.penalty import check_penalty
 from penalize.regularizers.strength import strength_attributes
 
@@ -122,13 +124,23 @@ class WeightTarget(Target):
         # Past `__getattr__`, through which a layer of mixed precision sees its weights cast while it computes.
         held = self.module._parameters.get(attribute)
         tensor: torch.Tensor = getattr(self.module, attribute) if held is None else held
-        return tensor
+        refuse_flattened(tensor, self.name)
+        return sharded_parameter(self.module, attribute, tensor)
 
     def check(self, regularizer: Any) -> None:
-        check_penalty(regularizer, self.in_regularizer_layout(self.tensor()), self.name)
+        check_penalty(regularizer, self.as_taken_by(regularizer, self.tensor()), self.name)
+
+    def as_taken_by(self, regularizer: Any, tensor: torch.Tensor) -> torch.Tensor:
+        """The parameter as a regularizer takes it: in its layout, and whole, where the penalty of parts is not enough.
+
+        Elements add up in any order, so a DTensor's axes, which may not be told from its parts, are left as they are.
+        """
+        if is_distributed(tensor):
+            return tensor if adds_up(regularizer) else self.in_regularizer_layout(whole(tensor))
+        return self.in_regularizer_layout(tensor)
 
     def in_regularizer_layout(self, tensor: torch.Tensor) -> torch.Tensor:
-        """The parameter as the regularizer takes it: Keras's layout in our layers."""
+        """A plain tensor of the parameter's layout in the regularizer's: Keras's layout in our layers."""
         return self.declaration.layout.to_keras(tensor)
 
     def in_torch_layout(self, tensor: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-__all__ = ["Regularizer", "has_gradient", "has_prox"]
+__all__ = ["Regularizer", "has_gradient", "has_prox", "is_elementwise"]
 
 
 class Regularizer(abc.ABC):
@@ -82,13 +82,18 @@ def has_prox(regularizer: Any) -> bool:
     return _declares(regularizer, "prox")
 
 
-def _declares(regularizer: Any, method: str) -> bool:
-    # A subclass that redefines the penalty and inherits the method has not declared it: the inherited one is of
-    # another function.
+def is_elementwise(regularizer: Any) -> bool:
+    """Whether it is declared that this regularizer's own penalty is a sum over elements, each on its own."""
+    return bool(getattr(regularizer, "elementwise", False)) and _declares(regularizer, "elementwise")
+
+
+def _declares(regularizer: Any, attribute: str) -> bool:
+    # A subclass that redefines the penalty and inherits the method, or mark, has not declared it: the inherited one is
+    # of another function.
     for cls in type(regularizer).__mro__:
         if cls is Regularizer or cls is object:
             return False
-        if method in cls.__dict__:
+        if attribute in cls.__dict__:
             return isinstance(regularizer, Regularizer)
         if "__call__" in cls.__dict__:
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,29 @@ import torch
 
 from penalize.errors import ArrayError, PenalizeError, PenaltyError, ShapeError
 from penalize.regularizers.arrays import no_terms, widen
+from penalize.regularizers.distributed import adds_up, is_distributed, own_part, total_over_parts, whole
 
-__all__ = ["activity_penalty", "check_penalty", "penalty", "refuse_nan"]
+__all__ = ["activity_penalty", "check_penalty", "penalties", "penalty", "refuse_nan"]
+
+
+def penalties(asked: Iterable[tuple[Any, torch.Tensor, str]]) -> list[torch.Tensor]:
+    """The penalty of each (regularizer, tensor, name of the target); those of DTensors share their communication."""
+    values = []
+    parts: dict[int, torch.Tensor] = {}
+    for regularizer, x, target in asked:
+        if not is_distributed(x):
+            values.append(_penalty(regularizer, x, target))
+        elif adds_up(regularizer):
+            parts[len(values)] = x
+            own = own_part(x)
+            values.append(_penalty(regularizer, own, target) if own.numel() else no_terms(widen(own, target)))
+        else:
+            values.append(_penalty(regularizer, whole(x), target))
+    if parts:
+        totals = total_over_parts([(values[index], x) for index, x in parts.items()])
+        for index, value in zip(parts, totals, strict=True):
+            values[index] = value
+    return values
 
 
 def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
@@ -18,8 +40,13 @@ def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
 
     Python and NumPy numbers that a custom regularizer returns become tensors. Raises `PenaltyError`, naming the
     target, when the result is not one real number; the errors of the regularizer itself name the target too. Inside
-    `torch.autocast`, which would take matrix products in half precision, the regularizer runs outside of it.
+    `torch.autocast`, which would take matrix products in half precision, the regularizer runs outside of it. That of a
+    DTensor is the penalty of the whole, the same on all processes, which must all ask for it.
     """
+    return penalties([(regularizer, x, target)])[0] if is_distributed(x) else _penalty(regularizer, x, target)
+
+
+def _penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
     try:
         value = _without_autocast(regularizer, x) if _in_autocast(x) else regularizer(x)
     except (ArrayError, ShapeError) as error:
@@ -48,6 +75,7 @@ def activity_penalty(regularizer: Any, output: torch.Tensor, target: str) -> tor
         return penalty(regularizer, output, target)
     batch = output.shape[0]
     if batch == 0:
+        output = own_part(output) if is_distributed(output) else output
         return no_terms(widen(output, target))  # type: ignore[no-any-return]
     return penalty(regularizer, output, target) / batch
 
@@ -65,7 +93,10 @@ def check_penalty(regularizer: Any, x: torch.Tensor, target: str) -> None:
 
 def refuse_nan(regularizer: Any, value: torch.Tensor, x: torch.Tensor, target: str) -> None:
     """PenaltyError when a regularizer made NaN of finite values; NaN of NaN is not the regularizer's fault."""
-    if bool(torch.isnan(value.detach())) and bool(torch.isfinite(x.detach()).all()):
+    if not bool(torch.isnan(value.detach())):
+        return
+    x = whole(x.detach()) if is_distributed(x) else x.detach()
+    if bool(torch.isfinite(x).all()):
         raise PenaltyError(
             f"{target}: the regularizer {_name(regularizer)} must return one real number, got NaN for finite values"
         )

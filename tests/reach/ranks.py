@@ -1,0 +1,112 @@
+"""Processes that train together on this machine, over gloo and a file: all cases of one number of processes in one start.
+
+`python -m tests.reach.ranks 2 DIR` runs the cases for 2 processes. Each process appends a line of JSON for each case to
+DIR/<rank>.jsonl as it goes, so that a case that hangs is known by being the first without a line.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+LIMIT = 60  # seconds, for all cases of one start
+ROOT = Path(__file__).parent.parent.parent
+
+
+def results(world, shared):
+    """From each case to the results of all ranks; computed by the first process of tests that asks, awaited by others."""
+    folder = Path(shared) / f"ranks{world}"
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        end = time.monotonic() + LIMIT + 20
+        while not (folder / "done").exists():
+            assert time.monotonic() < end, "the process of tests that started the ranks died"
+            time.sleep(0.1)
+    else:
+        try:
+            _start(world, folder)
+        finally:
+            (folder / "done").touch()
+    found = {}
+    for rank in range(world):
+        path = folder / f"{rank}.jsonl"
+        for line in path.read_text().splitlines() if path.exists() else ():
+            name, result, _ = json.loads(line)
+            found.setdefault(name, []).append(result)
+    return found, (folder / "log").read_text()
+
+
+def _start(world, folder):
+    with open(folder / "log", "w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.reach.ranks", str(world), str(folder)],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            process.wait(LIMIT)
+        except subprocess.TimeoutExpired:
+            log.write(f"\nnot done after {LIMIT} s\n")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            process.wait()
+
+
+def _run(rank, world, folder):
+    import torch
+    import torch.distributed as dist
+    from tests.reach.distributed_cases import cases_for
+
+    warnings.simplefilter("error")
+    # What torch warns of in itself.
+    warnings.filterwarnings("ignore", module=r"torch\..*")
+    warnings.filterwarnings("ignore", message=r".*(?:barrier|lazy|non-writable|deprecated).*", module="torch")
+    faulthandler.dump_traceback_later(LIMIT - 10)  # where it hangs, if it does
+    torch.set_num_threads(1)
+    torch.set_default_dtype(torch.float64)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world)
+    with open(folder / f"{rank}.jsonl", "w") as out:
+        for name, case in cases_for(world).items():
+            try:
+                result = case()
+            except BaseException:
+                result = {"error": traceback.format_exc()}
+            out.write(json.dumps([name, result, time.monotonic()]) + "\n")
+            out.flush()
+
+
+def main():
+    # Imported once; the processes are forks.
+
+    import penalize  # noqa: F401
+
+    world, folder = int(sys.argv[1]), Path(sys.argv[2])
+    children = []
+    for rank in range(world):
+        child = os.fork()
+        if child == 0:
+            try:
+                _run(rank, world, folder)
+                # Without the end of the process group: it would wait for what a case left undone.
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        children.append(child)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    sys.exit(max(map(abs, codes)))
+
+
+if __name__ == "__main__":
+    main()
