@@ -125,3 +125,20 @@ def test_what_is_installed_is_what_constraints_say():
     for name in ("torch", "numpy", "array-api-compat", "keras", "lightning", "scikit-learn", "typer"):
         # A build's own mark, such as "+cpu", is no part of the version that is pinned.
         assert version(name).split("+")[0] == pinned[name], f"{name}: the environment is not the tested one"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from penalize.saving import load_model; load_model({path!r})",
+        "import penalize; penalize.layers.deserialize(penalize.strict_json.parse({text!r}, 'x'))",
+        "from penalize.registry import register_serializable\n"
+        "try: register_serializable('mine', 'Sequential')(type('Sequential', (), {{}}))\n"
+        "except ValueError: pass\nelse: raise SystemExit(1)",
+    ],
+)
+def test_a_file_finds_every_class_whatever_was_imported_before(code, tmp_path):
+    model = penalize.Sequential([penalize.Input((2,)), penalize.layers.Dense(1)])
+    model.save(tmp_path / "model.keras")
+    code = code.format(path=str(tmp_path / "model.keras"), text=model.to_json())
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)

@@ -6,10 +6,11 @@ import contextlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from penalize.errors import ArgumentError, FileError
+from penalize.errors import ArgumentError, FileError, PenalizeError
 
 __all__ = ["replacing"]
 
@@ -19,8 +20,11 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path
     """An empty file beside `path`, to be written inside; it takes the place of `path` at the end, on the disk by then.
 
     After an error, also one raised inside, what stood at `path` is as it was and nothing is left beside it. An existing
-    file keeps its permissions; a symbolic link is followed. Raises FileError when there is something at `path` without
-    `overwrite`, when it is no regular file, or when the folder cannot be written to.
+    file keeps its permissions; a symbolic link is followed. A process that is killed inside leaves a file
+    `.<16 hexadecimal digits>.tmp`, which nothing reads and anyone may delete.
+
+    Raises FileError when there is something at `path` without `overwrite`, when it is no regular file, when the folder
+    cannot be written to, or when the disk is full.
 
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -39,7 +43,8 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path
         beside = place.parent / f".{secrets.token_hex(8)}{place.suffix}"
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
-        yield beside
+        with _disk_errors(path):
+            yield beside
         with _file_errors(path):
             if mode is not None:
                 beside.chmod(mode)
@@ -98,6 +103,30 @@ def _file_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     except FileError:
         raise
     except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}") from error
+        raise FileError(f"{path}: {_reason(error)}") from error
     except ValueError as error:
         raise FileError(f"{os.fspath(path)!r:.80}: {error}") from error
+
+
+@contextlib.contextmanager
+def _disk_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """What the system says while the file is written becomes a FileError, also where a library covers it.
+
+    On a full disk, torch and h5py raise a RuntimeError of their own while they handle the system's error.
+    """
+    handled = sys.exception()
+    try:
+        yield
+    except PenalizeError:
+        raise
+    except (OSError, RuntimeError) as error:
+        behind: BaseException | None = error
+        while behind is not None and behind is not handled and not isinstance(behind, OSError):
+            behind = behind.__context__
+        if not isinstance(behind, OSError) or behind is handled:
+            raise
+        raise FileError(f"{path}: {_reason(behind)}") from error
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno) if error.errno else str(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ __all__ = [
 
 Registered = TypeVar("Registered", bound=Callable[..., Any])
 
+ROOMS = ("constraints", "losses", "metrics", "optimizers", "models")
+LAST_KIND = "layer"  # models enter theirs, too, after all layers
 RESERVED_PACKAGES = ("keras", "penalize")
 
 
@@ -100,7 +103,15 @@ def names(kind: str) -> list[str]:
 
 def is_built_in_name(kind: str, name: str) -> bool:
     """Whether `name` stands for a built-in of this kind."""
+    if kind == LAST_KIND and name not in _names.get(kind, {}):
+        enter_all()
     return name in _names.get(kind, {})
+
+
+def enter_all() -> None:
+    """Import the rooms that enter names, so that the table is whole: a program loads only those that it uses."""
+    for room in ROOMS:
+        importlib.import_module(f"penalize.{room}")
 
 
 def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Registered], Registered]:
@@ -133,6 +144,7 @@ def register_serializable(package: str = "Custom", name: str | None = None) -> C
         own_name = name if name is not None else getattr(thing, "__name__", "")
         if not callable(thing) or not own_name or own_name == "<lambda>":
             raise RegistrationError(f"only classes and named functions can be registered, got {thing!r}")
+        enter_all()
         if any(own_name in names for names in _names.values()):
             raise RegistrationError(f"{own_name!r} is the name of a built-in: register yours under another `name=`")
         full_name = f"{package}>{own_name}"

@@ -45,7 +45,7 @@ from tests.saving.ways_in import (
 ADDRESS_SPACE = 6 * 2**30
 SECONDS = 5.0
 LONGEST_MESSAGE = 2_500
-NAMED = "/tmp/named-by-a-hostile-file"
+NAMED = os.path.join(tempfile.gettempdir(), f"named-by-a-hostile-file-{os.getpid()}")
 KERNEL = {"modern": "layers/dense/vars/0", "legacy": "model_weights/a/a/kernel", "alone": "a/a/kernel"}
 
 
@@ -669,7 +669,7 @@ def run(folder):
 
 def main():
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
-    os.mkfifo(NAMED) if not os.path.exists(NAMED) else None
+    os.mkfifo(NAMED)  # whoever opens it waits for ever
     sys.addaudithook(audit)
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:

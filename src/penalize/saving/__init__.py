@@ -1,7 +1,5 @@
 """Configs and files: registration of custom classes and functions, whole models, and weights alone."""
 
-# Every room enters its names before a user can: a name of ours cannot be registered for something else.
-from penalize import layers, losses, metrics, optimizers  # noqa: F401
 from penalize.registry import custom_object_scope, register_serializable
 from penalize.saving.keras_files import load_model, save_model
 from penalize.saving.weight_files import load_weights, save_weights

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from penalize.atomic import replacing
-from penalize.errors import ArgumentError, MissingExtraError, NotBuiltError
+from penalize.errors import ArgumentError, FileError, MissingExtraError, NotBuiltError
 from penalize.layers.layer import Layer
 from penalize.saving.archive import open_regular_file
 from penalize.saving.hdf5 import open_hdf5
@@ -51,9 +51,15 @@ def save_weights(model: Layer, filepath: str | os.PathLike[str], overwrite: bool
         if kind == "hdf5":
             write_weights(model, beside)
         elif kind == "safetensors":
-            _safetensors().torch.save_file(_apart(model.state_dict()), beside, metadata={"format": "pt"})
+            library = _safetensors()
+            try:
+                library.torch.save_file(_apart(model.state_dict()), beside, metadata={"format": "pt"})
+            except library.SafetensorError as error:
+                raise FileError(f"{path}: {error}") from error
         else:
-            torch.save(dict(model.state_dict()), beside)
+            # Given a path, torch would write its name into the file; and it hides what the system says.
+            with beside.open("wb") as opened:
+                torch.save(dict(model.state_dict()), opened)
 
 
 def load_weights(model: Layer, filepath: str | os.PathLike[str], skip_mismatch: bool = False) -> list[str]:
