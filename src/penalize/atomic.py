@@ -21,7 +21,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path
 
     After an error, also one raised inside, what stood at `path` is as it was and nothing is left beside it. An existing
     file keeps its permissions; a symbolic link is followed. A process that is killed inside leaves a file
-    `.<16 hexadecimal digits>.tmp`, which nothing reads and anyone may delete.
+    `.<16 hexadecimal digits>` with the suffix of `path`, which nothing reads and anyone may delete.
 
     Raises FileError when there is something at `path` without `overwrite`, when it is no regular file, when the folder
     cannot be written to, or when the disk is full.

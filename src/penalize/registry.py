@@ -111,7 +111,7 @@ def is_built_in_name(kind: str, name: str) -> bool:
 def enter_all() -> None:
     """Import the rooms that enter names, so that the table is whole: a program loads only those that it uses."""
     for room in ROOMS:
-        importlib.import_module(f"penalize.{room}")
+        importlib.import_module(f"{__package__}.{room}")
 
 
 def register_serializable(package: str = "Custom", name: str | None = None) -> Callable[[Registered], Registered]:

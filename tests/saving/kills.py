@@ -10,6 +10,7 @@ and then for a part of that duration, drawn uniformly from 0 to 1.25, and sends 
 import multiprocessing
 import os
 import random
+import re
 import statistics
 import sys
 import tempfile
@@ -141,8 +142,8 @@ def round_of(path, chance):
     counts[happened if inside or happened == "broken" else "last one, between saves"] += 1
     beside = [each for each in path.parent.iterdir() if each != path]
     counts["temporary files left"] += len(beside)
-    counts["files left that are not .<16 digits>.tmp"] += sum(
-        not (each.name.startswith(".") and each.suffix == ".tmp" and len(each.name) == 21) for each in beside
+    counts["files left that are not hidden temporary ones"] += sum(
+        re.fullmatch(rf"\.[0-9a-f]{{16}}{re.escape(path.suffix)}", each.name) is None for each in beside
     )
     # What is left neither disturbs the next save nor is touched by it.
     save(subject(path.name, 1), path)

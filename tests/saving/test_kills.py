@@ -23,7 +23,7 @@ def test_a_killed_save_leaves_the_old_file_or_the_new_one(tmp_path):
         assert counts["rounds"] == 1, name
         for what in (
             "broken",
-            "files left that are not .<16 digits>.tmp",
+            "files left that are not hidden temporary ones",
             "next saves that did not work",
             "next saves that touched what was left",
         ):
