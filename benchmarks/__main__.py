@@ -2,8 +2,9 @@
 
 import torch
 
-from benchmarks import paths, steps
+from benchmarks import paths, saving, steps
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
 steps.main()
 paths.main()
+saving.main()
