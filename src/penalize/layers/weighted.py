@@ -106,9 +106,13 @@ class Weighted(nn.Module):
         sizes = tuple(int(size) for size in shape)
         account_for(sizes, f"{self.name}.{name}")
         with torch.no_grad():
-            initialize = torch.empty if filled_later() else (draw or weight.initializer)
-            start = initialize(sizes, dtype=kind)
-            start = weight.layout.to_torch(start).to(self._build_device, copy=True).contiguous()
+            if filled_later():
+                # Memory that is never written to takes no place, so nothing is copied.
+                shape = weight.layout.to_torch(torch.empty(sizes, device="meta")).shape
+                start = torch.empty(shape, dtype=kind, device=self._build_device)
+            else:
+                start = weight.layout.to_torch((draw or weight.initializer)(sizes, dtype=kind))
+                start = start.to(self._build_device, copy=True, memory_format=torch.contiguous_format)
         if weight.buffer:
             self.register_buffer(weight.attribute, start)
             return start

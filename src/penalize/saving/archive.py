@@ -114,10 +114,9 @@ class _Window(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         self.file.seek(self.start + self.place)
         left = max(0, self.size - self.place)
-        content = self.file.read(min(len(buffer), left))
-        buffer[: len(content)] = content
-        self.place += len(content)
-        return len(content)
+        count: int = self.file.readinto(buffer[: min(len(buffer), left)])  # type: ignore[attr-defined]
+        self.place += count
+        return count
 
 
 def _unpacked(file: BinaryIO, info: Member, what: str) -> Iterator[bytes]:

@@ -107,7 +107,7 @@ def _load(file: BinaryIO, members: dict[str, Member], what: str, compile: bool) 
             values = sum(each.size for path, each in weights.datasets.items() if not path.startswith("optimizer/"))
             dry_run(config, values)
             model = build_for(config, values)
-        read_weights(model, weights).commit()
+        read_weights(model, weights, at_once=True).commit()
         compiled = config.get("compile_config")
         if compile and compiled:
             with naming(f"{what}: {CONFIG}"):

@@ -16,17 +16,25 @@ MOST_SHOWN = 8
 
 
 class Staged:
-    """What a file holds for the weights of a model, and what does not fit."""
+    """What a file holds for the weights of a model, and what does not fit.
 
-    def __init__(self, what: str, model: str) -> None:
+    With `at_once`, for a model that nobody has yet, values are set as they come and not kept until `commit`.
+    """
+
+    def __init__(self, what: str, model: str, at_once: bool = False) -> None:
         self.what = what
         self.model = model
+        self.at_once = at_once
         self.values: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.problems: list[str] = []
 
     def put(self, weight: torch.Tensor, value: torch.Tensor) -> None:
         """A value for a weight, of its shape."""
-        self.values.append((weight, value))
+        if self.at_once:
+            with torch.no_grad():
+                weight.copy_(value)
+        else:
+            self.values.append((weight, value))
 
     def unlike(self, label: str, expected: Any, found: Any) -> None:
         """A weight that has another shape, or dtype, in the file."""

@@ -34,9 +34,12 @@ def write_weights(model: Layer, file: Any, optimizer: torch.optim.Optimizer | No
             _write_optimizer(handle, model, optimizer)
 
 
-def read_weights(model: Layer, file: File) -> Staged:
-    """Every weight of the model, read from the file; what does not fit is named, and nothing of the model changed."""
-    staged = Staged(file.what, model.name)
+def read_weights(model: Layer, file: File, at_once: bool = False) -> Staged:
+    """Every weight of the model, read from the file; what does not fit is named, and nothing of the model changed.
+
+    With `at_once`, for a model that nobody has yet, each weight is set when it is read: in memory it stands once.
+    """
+    staged = Staged(file.what, model.name, at_once)
     remaining = {path for path in file.datasets if not path.startswith("optimizer/")}
     for group in groups_of(model):
         for weight in group.weights:
