@@ -117,6 +117,7 @@ def compare(
     steps=10,
     attach=penalize.attach,
     optimize=sgd,
+    optimize_wrapped=None,
 ):
     """The largest relative differences of value, gradient and weights after ten steps.
 
@@ -134,7 +135,7 @@ def compare(
     else:
         model = distribute(model)
         penalties = attach(model, weights=weights, activity=activity)
-    optimizers = [optimize(each.parameters()) for each in (plain, model)]
+    optimizers = [optimize(plain.parameters()), (optimize_wrapped or optimize)(model.parameters())]
     if bound:
         expected.bind(optimizers[0])
         penalties.bind(optimizers[1])

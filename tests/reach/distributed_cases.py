@@ -18,12 +18,13 @@ from tests.reach.comparison import (
     own,
     relative,
     same,
+    variance,
     whole,
 )
 from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FullyShardedDataParallel, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.distributed.tensor.debug import CommDebugMode
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
@@ -82,6 +83,14 @@ def ddp_refuses_penalties_of_unused():
     return refused(RuntimeError, "mark a variable ready only once", loss.backward)
 
 
+def zero(parameters):
+    """SGD whose states are spread over the processes."""
+    # Imported where torch's own warnings are let pass.
+    from torch.distributed.optim import ZeroRedundancyOptimizer
+
+    return ZeroRedundancyOptimizer(list(parameters), torch.optim.SGD, lr=0.05, momentum=0.9)
+
+
 DDP = {
     "ddp": functools.partial(compare, DistributedDataParallel),
     "ddp_attached_after": functools.partial(compare, DistributedDataParallel, after=True),
@@ -89,6 +98,12 @@ DDP = {
     "ddp_bound_attached_after": functools.partial(compare, DistributedDataParallel, bound=True, after=True),
     "ddp_bucket_views_bound": functools.partial(
         compare, functools.partial(DistributedDataParallel, gradient_as_bucket_view=True), bound=True
+    ),
+    "ddp_static_graph": functools.partial(
+        compare, functools.partial(DistributedDataParallel, static_graph=True), after=True
+    ),
+    "ddp_zero_bound": functools.partial(
+        compare, DistributedDataParallel, bound=True, optimize_wrapped=zero, after=True
     ),
     "ddp_accumulation": functools.partial(compare, DistributedDataParallel, accumulate=2, no_sync=ddp_no_sync),
     "ddp_accumulation_bound": functools.partial(
@@ -295,7 +310,7 @@ class Normed(nn.Module):
     def __init__(self):
         super().__init__()
         self.norm = nn.LayerNorm(6)
-        self.last = nn.Linear(6, 1)
+        self.last = nn.Linear(6, 2)
         with torch.no_grad():
             self.norm.weight.add_(torch.randn(6))
 
@@ -304,7 +319,21 @@ class Normed(nn.Module):
 
 
 def tp_sequence(model):
-    return parallelize_module(model, mesh(), {"norm": SequenceParallel(sequence_dim=0, use_local_output=False)})
+    """Weights that every process holds whole, whose gradients are sums over processes still to be taken."""
+    rows = ColwiseParallel(input_layouts=Shard(0), output_layouts=Replicate())
+    return parallelize_module(model, mesh(), {"norm": SequenceParallel(sequence_dim=0), "last": rows})
+
+
+normed = functools.partial(
+    tp, tp_sequence, build=Normed, weights={"*": L1L2(0.02, 0.03), "norm.bias": variance}, activity={"norm": L1(0.1)}
+)
+
+
+def tp_plain_parts():
+    """Of an activity in the middle each process knows its own part: gradients are right, values are of the part."""
+    result = tp(tensor_parallel, activity={"1": L1(0.03)}, split=lambda batch: batch)
+    assert result.pop("value") > 1e-3
+    return result
 
 
 TP = {
@@ -323,6 +352,9 @@ TP = {
         ),
         activity={"0": L1(0.03), "1": L2(0.1)},
     ),
+    "tp_activity_of_plain_parts": tp_plain_parts,
+    "tp_sequence": normed,
+    "tp_sequence_bound_attached_after": functools.partial(normed, bound=True, after=True),
 }
 
 
@@ -409,6 +441,7 @@ AGAIN = [
     "ddp_accumulation_bound",
     "ddp_find_unused",
     "ddp_find_unused_bound",
+    "ddp_zero_bound",
     "fsdp",
     "fsdp_bound_attached_after",
     "fsdp_accumulation",

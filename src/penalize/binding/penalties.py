@@ -59,6 +59,21 @@ def attach(model: nn.Module, weights: Rules | None = None, activity: Rules | Non
         penalize at all. ArgumentError, StrengthError, ArrayError, ShapeError, PenaltyError: a key or regularizer that
         cannot work; each names the pattern or target. Nothing is attached then.
 
+    Distributed training
+    --------------------
+    Every process pays the same penalty once, however many there are. Attach to the model or to what wraps it, before or
+    after; `bind` to the optimizer of the wrapped parameters. Activity penalties are those of a process's own batch.
+
+    - `DistributedDataParallel(find_unused_parameters=True)`: torch refuses a loss that reaches parameters on which the
+      outputs do not depend, as the penalty of an unused weight does: `bind` instead.
+    - DTensors (`fully_shard`, `parallelize_module`): `attach`, `loss()`, `value()`, `report()`, changes of a
+      regularizer and, when bound, `optimizer.step()` communicate, so all processes must call them. Regularizers that
+      are declared elementwise exchange one number for the value and nothing for the gradient; others gather the weight,
+      and must give the same on every process. With mixed precision, penalties are those of the sharded weights. An
+      output that tensor parallelism hands on as a plain part is penalized as that part: the gradient is right, where
+      parts add up, but `value()` is that of the part.
+    - `FullyShardedDataParallel`, which flattens parameters, is refused with a TargetError.
+
     Examples
     --------
     >>> import torch, penalize

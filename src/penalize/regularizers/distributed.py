@@ -46,7 +46,7 @@ def own_part(x: Any) -> torch.Tensor:
 
 def whole(x: Any) -> torch.Tensor:
     """All of a DTensor as a plain tensor, whose gradient, equal on all processes, is cut up like the DTensor."""
-    tensor: torch.Tensor = x.full_tensor()
+    tensor: torch.Tensor = _on_its_mesh(x).full_tensor()
     return tensor
 
 
@@ -83,13 +83,30 @@ def by_parts(function: Callable[[torch.Tensor], torch.Tensor], x: Any, each: boo
     from torch.distributed.tensor import DTensor, Replicate
 
     x = _without_pending_sums(x.detach())
+    made: Any = torch.zeros_like(x)
     if each:
         part = x.to_local()
-        found = function(part) if part.numel() else torch.zeros_like(part)
-        return DTensor.from_local(found, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())
-    everywhere = [Replicate()] * x.device_mesh.ndim
-    found = function(x.full_tensor()).contiguous()
-    return DTensor.from_local(found, x.device_mesh, everywhere, run_check=False).redistribute(placements=x.placements)
+        found = function(part) if part.numel() else None
+    else:
+        everywhere = [Replicate()] * x.device_mesh.ndim
+        together = DTensor.from_local(function(whole(x)).contiguous(), x.device_mesh, everywhere, run_check=False)
+        found = together.redistribute(placements=x.placements).to_local()
+    if found is not None:
+        # Into a tensor like x, whose parts may lie on another device than the mesh's.
+        with torch.no_grad():
+            made.to_local().copy_(found)
+    result: torch.Tensor = made
+    return result
+
+
+def _on_its_mesh(x: Any) -> Any:
+    """A DTensor whose parts are on the device that its processes communicate with; offloaded ones are not."""
+    part = x.to_local()
+    if part.device.type == x.device_mesh.device_type:
+        return x
+    from torch.distributed.tensor import DTensor
+
+    return DTensor.from_local(part, x.device_mesh, x.placements, run_check=False, shape=x.shape, stride=x.stride())
 
 
 def _without_pending_sums(x: Any) -> Any:
