@@ -239,6 +239,13 @@ def sizes():
         yield from of_model(
             17, f"functional Input {shape!s:.30}", functional([called(first), called(dense("b"), "in")]), small
         )
+    metric = {"class_name": "AUC", "config": {"num_thresholds": 10**9}}
+    compiled = {"optimizer": "sgd", "loss": "mse", "metrics": [metric]}
+    good = {**compiled, "metrics": [{"class_name": "AUC", "config": {"num_thresholds": 10}}]}
+    texts_of_models = [json.dumps({**GOOD, "compile_config": each}) for each in (compiled, good)]
+    yield Row(
+        16, "a metric's table", "load_model .keras", *map(keras_file, texts_of_models), "AUC: num_thresholds is at"
+    )
     for value in (-3, 0, True, 2.5, "3", 2**64 + 3, 2**32 + 3, None, [3], {}):
         yield from of_layer(17, f"units {value!r}", dense(units=value), "units")
     for value in ([2**32, 2**32], [-1, 0], [True], ["4"], [2.5]):

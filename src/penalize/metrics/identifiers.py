@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from penalize.configs import Configs
-from penalize.errors import ArgumentError
+from penalize.errors import ArgumentError, ConfigError
 from penalize.metrics.accuracy import AutoAccuracy
 from penalize.metrics.base import MeanMetricWrapper, Metric, library
 from penalize.metrics.wrappers import TorchMetric
@@ -26,6 +26,9 @@ WITHOUT: dict[str, tuple[Any, ...]] = {
     "top_k": (None,),
     "class_id": (None,),
 }
+
+# Of the arguments that a metric's tables grow with.
+MOST_ENTRIES = 2**14
 
 AUTOMATIC = ("accuracy", "acc")
 
@@ -97,6 +100,9 @@ def deserialize(config: Any, custom_objects: Mapping[str, Any] | None = None, *,
         chosen, values = CONFIGS.choose(config)
         if values is None:
             return get(chosen)
+        for key, value in values.items():
+            if isinstance(key, str) and key.startswith("num_") and isinstance(value, int) and value > MOST_ENTRIES:
+                raise ConfigError(f"{chosen.__name__}: {key} is at most {MOST_ENTRIES} in a config, got {value!r:.80}")
         metric: Metric = CONFIGS.make(chosen, values, WITHOUT)
         return metric
 
