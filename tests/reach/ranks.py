@@ -8,6 +8,7 @@ import contextlib
 import faulthandler
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -59,7 +60,7 @@ def _start(world, folder):
             log.write(f"\nnot done after {LIMIT} s\n")
         finally:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, 9)
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
@@ -84,12 +85,19 @@ def _run(rank, world, folder):
                 result = {"error": traceback.format_exc()}
             out.write(json.dumps([name, result, time.monotonic()]) + "\n")
             out.flush()
+            if "error" in result:
+                # The others wait for this process in vain, or would answer what it asks in the next case.
+                raise SystemExit(f"rank {rank} failed in {name}")
+    # A process that ends takes its connections with it. The process group is not ended: that would wait for what a case
+    # left undone.
+    (folder / f"{rank}.end").touch()
+    while not all((folder / f"{other}.end").exists() for other in range(world)):
+        time.sleep(0.05)
 
 
 def main():
-    # Imported once; the processes are forks.
-
-    import penalize  # noqa: F401
+    # Imported once, which takes seconds; the processes are forks.
+    import tests.reach.distributed_cases  # noqa: F401
 
     world, folder = int(sys.argv[1]), Path(sys.argv[2])
     children = []
@@ -98,14 +106,21 @@ def main():
         if child == 0:
             try:
                 _run(rank, world, folder)
-                # Without the end of the process group: it would wait for what a case left undone.
             except BaseException:
                 traceback.print_exc()
                 os._exit(1)
             os._exit(0)
         children.append(child)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    sys.exit(max(map(abs, codes)))
+    failed = False
+    while children:
+        child, status = os.wait()
+        children.remove(child)
+        if status and not failed:
+            failed = True
+            time.sleep(2)  # for the others to fail by themselves, and say why
+            for other in children:
+                os.kill(other, signal.SIGKILL)
+    sys.exit(failed)
 
 
 if __name__ == "__main__":
