@@ -16,7 +16,7 @@ import traceback
 import warnings
 from pathlib import Path
 
-LIMIT = 60  # seconds, for all cases of one start
+LIMIT = 240  # seconds, for all cases of one start, also on a busy machine
 ROOT = Path(__file__).parent.parent.parent
 
 
