@@ -3,6 +3,7 @@
 import json
 import zipfile
 
+import h5py
 import keras
 import numpy as np
 import pytest
@@ -326,3 +327,13 @@ def broken_graphs():
 def test_graphs_that_do_not_hold_together(config, message):
     with pytest.raises(ConfigError, match=f"net: .*({message})|net: {message}"):
         penalize.models.model_from_json(json.dumps(config))
+
+
+def test_a_legacy_file_that_names_a_layer_twice_is_refused(tmp_path):
+    theirs = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="a"), keras.layers.Dense(4, name="b")])
+    theirs.save(tmp_path / "model.h5")
+    load_model(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        file["model_weights"].attrs["layer_names"] = ["a", "a"]
+    with pytest.raises(FileFormatError, match=r"model\.h5: layer_names names a layer twice"):
+        load_model(tmp_path / "model.h5")

@@ -56,6 +56,8 @@ def read_legacy_weights(model: Any, file: File, group: str) -> Staged:
     """The weights of each layer, matched by the order of layers; layers without weights are left out."""
     staged = Staged(file.what, model.name)
     names = _names(file, group, "layer_names")
+    if len(set(names)) != len(names):
+        raise file.error("layer_names names a layer twice")
     prefix = f"{group}/" if group else ""
     names = [name for name in names if f"{prefix}{name}" in file.groups]
     held = [(name, paths) for name in names if (paths := _names(file, f"{prefix}{name}", "weight_names"))]
