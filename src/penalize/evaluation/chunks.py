@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
+from penalize.evaluation.compiled import Kernel
+
 __all__ = ["Strengthened"]
 
 PIECE = 2**18
@@ -43,6 +45,8 @@ class Strengthened:
             for strengths in (l1, l2)
         )
         self.row_2l2 = 2 * self.row_l2
+        self.kernel: Kernel | None = None
+        self.compiled: list[int] = []
 
     def row(self, tensors: Tensors) -> torch.Tensor | None:
         """The values of all small tensors behind each other; None for none."""
@@ -67,7 +71,8 @@ class Strengthened:
                 if self.l1[index]:
                     parts.append(wide.abs().sum() * self.l1[index])
                 if self.l2[index]:
-                    parts.append(wide.square().sum() * self.l2[index])
+                    # One pass, without a tensor of the squares.
+                    parts.append(torch.dot(wide, wide) * self.l2[index])
         if not parts:
             return tensors[0].new_zeros((), dtype=self.wide)
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
@@ -103,22 +108,34 @@ class Strengthened:
             made[index] = gradient
         return made
 
+    def compile(self, tensors: Tensors) -> None:
+        """Take a generated kernel where it pays: for large tensors on the CPU, for all elsewhere."""
+        self.compiled = self.large if self.on_cpu else list(range(len(tensors)))
+        if self.compiled:
+            weights = [tensors[index] for index in self.compiled]
+            l1, l2 = ([strengths[index] for index in self.compiled] for strengths in (self.l1, self.l2))
+            self.kernel = Kernel(weights, l1, l2)
+
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
+        if self.kernel is not None:
+            self.kernel.add([gradients[index] for index in self.compiled])
         if not self.on_cpu:
-            self._add_together(gradients, tensors, range(len(tensors)))
+            if self.kernel is None:
+                self._add_together(gradients, tensors, range(len(tensors)))
             return
-        together = [i for i in self.large if not (tensors[i].is_contiguous() and gradients[i].is_contiguous())]
+        large = self.large if self.kernel is None else []
+        together = [i for i in large if not (tensors[i].is_contiguous() and gradients[i].is_contiguous())]
         self._add_together(gradients, tensors, [*self.small, *together] if together else self.small)
-        for index in self.large:
+        for index in large:
             if index in together:
                 continue
             l1, l2 = self.l1[index], 2 * self.l2[index]
             for g, piece in zip(_pieces(gradients[index].view(-1)), _pieces(tensors[index].view(-1)), strict=True):
-                if l1:
-                    g.add_(torch.sign(piece), alpha=l1)
                 if l2:
                     g.add_(piece, alpha=l2)
+                if l1:
+                    g.add_(torch.sign(piece), alpha=l1)
 
     def _add_together(self, gradients: Tensors, tensors: Tensors, chosen: Sequence[int]) -> None:
         everything = len(chosen) == len(tensors)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from penalize.errors import BindError
 from penalize.evaluation.chunks import Strengthened
 from penalize.evaluation.reference import weight_losses
 from penalize.placement import WeightTarget
@@ -27,6 +28,7 @@ class WeightPenalties:
     def __init__(self, targets: Iterable[WeightTarget]) -> None:
         self.targets = list(targets)
         self.plan: _Plan | None = None
+        self.compiled = False
 
     def values(self) -> list[torch.Tensor]:
         """Differentiable scalars whose sum is the sum of all penalties."""
@@ -46,11 +48,29 @@ class WeightPenalties:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
         if self.plan is None or not self.plan.holds():
             self.plan = _Plan(self.targets)
+            if self.compiled:
+                for group in self.plan.groups:
+                    group.strengthened.compile(group.weights)
         return self.plan
+
+    def compile(self) -> None:
+        """Add gradients by generated kernels from now on; they are made here, or a `BindError` says why not."""
+        self.compiled, self.plan = True, None
+        try:
+            for group in self.current().groups:
+                if group.strengthened.kernel is not None:
+                    group.strengthened.kernel.prepare()
+        except BindError:
+            self.interpret()
+            raise
+
+    def interpret(self) -> None:
+        """Add gradients by torch's own operations again."""
+        self.compiled, self.plan = False, None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy plans for the copied targets.
-        return {"targets": self.targets, "plan": None}
+        return {**self.__dict__, "plan": None}
 
 
 class Group:
