@@ -17,7 +17,7 @@ from penalize.errors import BindError
 from penalize.evaluation.chunks import Strengthened
 from penalize.evaluation.reference import weight_losses
 from penalize.placement import WeightTarget
-from penalize.regularizers import L1, L1L2, L2
+from penalize.regularizers.norms import strengths_of
 
 __all__ = ["WeightPenalties"]
 
@@ -101,7 +101,7 @@ class _Plan:
             held = parameters.get(target.declaration.attribute)
             # What `fully_shard` put in the place of a sharded parameter is not what is penalized.
             tensor = None if held is None else target.tensor()
-            strengths = _strengths(regularizer)
+            strengths = strengths_of(regularizer)
             self.seen.append(
                 (
                     target.declaration,
@@ -134,16 +134,6 @@ class _Plan:
             if (tensor is not None and tensor.requires_grad is not trained) or strengths != before:
                 return False
         return True
-
-
-def _strengths(regularizer: Any) -> tuple[float, float] | None:
-    """The strengths of absolutes and of squares, of the regularizers that are sums of these."""
-    kind = type(regularizer)
-    l1 = regularizer.l1 if kind in (L1, L1L2) else 0.0
-    l2 = regularizer.l2 if kind in (L2, L1L2) else 0.0
-    if kind not in (L1, L2, L1L2) or not (isinstance(l1, float) and isinstance(l2, float)):
-        return None
-    return l1, l2
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -152,6 +152,24 @@ class L1L2(Regularizer):
         return {"l1": strength_number(self.l1), "l2": strength_number(self.l2)}
 
 
+def strengths_of(regularizer: Any) -> tuple[float, float] | None:
+    """The strengths of absolutes and of squares, where a regularizer is the sum of these and they are plain numbers."""
+    kind = type(regularizer)
+    l1 = regularizer.l1 if kind in (L1, L1L2) else 0.0
+    l2 = regularizer.l2 if kind in (L2, L1L2) else 0.0
+    if kind not in (L1, L2, L1L2) or not (isinstance(l1, float) and isinstance(l2, float)):
+        return None
+    return l1, l2
+
+
+def sum_of_both(x: torch.Tensor, l1: float, l2: float) -> torch.Tensor:
+    """l1 * sum(abs(x)) + l2 * sum(x**2), of which one may be 0, for tensors of float32 or float64."""
+    if not l2:
+        return x.abs().sum() * l1
+    squares = x.square().sum() * l2
+    return x.abs().sum() * l1 + squares if l1 else squares
+
+
 def l1_l2(l1: Any = 0.01, l2: Any = 0.01) -> L1L2:
     """`L1L2` with the strengths 0.01 and 0.01 by default, as Keras documents for this name.
 

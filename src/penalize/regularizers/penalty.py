@@ -11,6 +11,7 @@ import torch
 from penalize.errors import ArrayError, PenalizeError, PenaltyError, ShapeError
 from penalize.regularizers.arrays import no_terms, widen
 from penalize.regularizers.distributed import adds_up, is_distributed, own_part, total_over_parts, whole
+from penalize.regularizers.norms import strengths_of, sum_of_both
 
 __all__ = ["activity_penalty", "check_penalty", "penalties", "penalty", "refuse_nan"]
 
@@ -57,8 +58,8 @@ def _penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         if value.numel() != 1 or value.dtype.is_complex:
             raise _not_one_number(regularizer, target, f"a tensor of shape {tuple(value.shape)} and {value.dtype}")
-        value = value.reshape(())
-        return value if value.dtype in (torch.float32, torch.float64) else value.float()
+        value = value.reshape(()) if value.ndim else value
+        return value if _is_wide(value.dtype) else value.float()
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         return torch.as_tensor(
             float(value), dtype=x.dtype if x.dtype == torch.float64 else torch.float32, device=x.device
@@ -77,6 +78,11 @@ def activity_penalty(regularizer: Any, output: torch.Tensor, target: str) -> tor
     if batch == 0:
         output = own_part(output) if is_distributed(output) else output
         return no_terms(widen(output, target))  # type: ignore[no-any-return]
+    strengths = strengths_of(regularizer)
+    if strengths is not None and any(strengths) and type(output) is torch.Tensor and _is_wide(output.dtype):
+        # The same with fewer operations, for what most activity penalties are.
+        l1, l2 = strengths
+        return sum_of_both(output, l1 / batch, l2 / batch)
     return penalty(regularizer, output, target) / batch
 
 
@@ -112,6 +118,10 @@ def _without_autocast(regularizer: Any, x: torch.Tensor) -> Any:
     wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
     with torch.autocast(x.device.type, enabled=False):
         return regularizer(wide)
+
+
+def _is_wide(dtype: torch.dtype) -> bool:
+    return dtype in (torch.float32, torch.float64)
 
 
 def _name(regularizer: Any) -> str:
