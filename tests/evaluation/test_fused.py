@@ -171,11 +171,12 @@ def test_the_way_of_other_devices_gives_the_same(seed):
     torch.manual_seed(seed)
     tensors = [torch.randn(size) for size in ((3, 4), (7,), (SMALL + 3,), (5, 5))]
     l1, l2 = [0.1, 0.1, 0.0, 0.3], [0.2, 0.0, 0.2, 0.2]
-    here = Strengthened([t.shape for t in tensors], l1, l2, tensors[0])
-    there = Strengthened([t.shape for t in tensors], l1, l2, tensors[0].to("meta"))
+    here = Strengthened(l1, l2, tensors)
+    there = Strengthened(l1, l2, [tensor.to("meta") for tensor in tensors])
     factor = torch.tensor(3.0)
-    torch.testing.assert_close(there.value(tensors, there.row(tensors)), here.value(tensors, here.row(tensors)))
-    close(there.gradients(tensors, None, factor), here.gradients(tensors, here.row(tensors), factor))
+    (mine, kept), (other, _) = here.forward(tensors), there.forward(tensors)
+    torch.testing.assert_close(other, mine)
+    close(there.gradients(tensors, None, factor), here.gradients(tensors, kept, factor))
     ours, theirs = [[torch.ones_like(t) for t in tensors] for _ in range(2)]
     here.add_gradients(ours, tensors)
     there.add_gradients(theirs, tensors)

@@ -200,6 +200,25 @@ class Penalties(Mapping[str, Target]):
             self._binding = None
         return self
 
+    def compile(self) -> Self:
+        """Generate kernels with `torch.compile`, which read each large weight once for value and gradient.
+
+        It is for large models: on two cores the L1L2 gradients of 25 million parameters take half the time. It takes
+        seconds, here and not at the first step, and on CPUs a C++ compiler. Weights of up to 16,384 values on CPUs,
+        and regularizers other than L1, L2 and L1L2 of plain strengths, go as before. A change of strengths needs no
+        new kernel, other shapes do. While `loss()` waits for `backward()`, it holds one more copy of these weights.
+        Inside a step that is compiled as a whole nothing changes: it generates its own. Returns itself.
+
+        Raises `ArgumentError` when no kernel can be generated here; the penalties go on as before.
+
+        >>> import torch, penalize
+        >>> model = torch.nn.Linear(3, 2)
+        >>> penalties = penalize.attach(model, weights={"weight": "l1_l2"}).compile()
+        """
+        self._check_attached()
+        self._fused.compile()
+        return self
+
     def detach(self) -> None:
         """Take the penalties off the model and the optimizer, which are then as they were. Cannot be undone."""
         if not self._attached:

@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from penalize.evaluation.compiled import Kernel
-
-__all__ = ["Strengthened"]
+__all__ = ["SMALL", "Strengthened"]
 
 PIECE = 2**18
 """How many values of a large tensor are worked on at once."""
@@ -28,13 +26,14 @@ Tensors = Sequence[torch.Tensor]
 class Strengthened:
     """Tensors of one dtype and device, each with its strengths: `l1[i]` of absolutes, `l2[i]` of squares."""
 
-    def __init__(self, shapes: Sequence[torch.Size], l1: Sequence[float], l2: Sequence[float], like: torch.Tensor):
+    def __init__(self, l1: Sequence[float], l2: Sequence[float], tensors: Tensors) -> None:
+        like = tensors[0]
         self.l1 = list(l1)
         self.l2 = list(l2)
         self.by_l1 = _by_value(l1)
         self.by_l2 = _by_value(l2)
         self.on_cpu = like.device.type == "cpu"
-        sizes = [shape.numel() for shape in shapes]
+        sizes = [tensor.numel() for tensor in tensors]
         self.small = [index for index, size in enumerate(sizes) if self.on_cpu and size <= SMALL]
         self.large = [index for index, size in enumerate(sizes) if self.on_cpu and size > SMALL]
         self.wide = like.dtype if like.dtype in (torch.float32, torch.float64) else torch.float32
@@ -45,21 +44,13 @@ class Strengthened:
             for strengths in (l1, l2)
         )
         self.row_2l2 = 2 * self.row_l2
-        self.kernel: Kernel | None = None
-        self.compiled: list[int] = []
 
-    def row(self, tensors: Tensors) -> torch.Tensor | None:
-        """The values of all small tensors behind each other; None for none."""
-        if not self.small:
-            return None
-        row: torch.Tensor = _flatten_dense_tensors([tensors[i] for i in self.small])  # type: ignore[no-untyped-call]
-        return row if row.dtype == self.wide else row.to(self.wide)
-
-    def value(self, tensors: Tensors, row: torch.Tensor | None) -> torch.Tensor:
+    def forward(self, tensors: Tensors) -> tuple[torch.Tensor, torch.Tensor | None]:
         """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, in float32, or float64 for float64 tensors.
 
-        `row` is that of the tensors.
+        Beside it the values of all small tensors behind each other, for `gradients`; None where there are none.
         """
+        row = self._row(tensors)
         parts = [] if self.on_cpu else self._value_by_norms(tensors)
         if row is not None:
             absolutes = row.abs()
@@ -74,11 +65,11 @@ class Strengthened:
                     # One pass, without a tensor of the squares.
                     parts.append(torch.dot(wide, wide) * self.l2[index])
         if not parts:
-            return tensors[0].new_zeros((), dtype=self.wide)
-        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+            return tensors[0].new_zeros((), dtype=self.wide), row
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum(), row
 
     def gradients(self, tensors: Tensors, row: torch.Tensor | None, factor: torch.Tensor) -> list[torch.Tensor]:
-        """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors; `row` is that of the tensors."""
+        """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors; `row` is what `forward` gave beside the value."""
         if not self.on_cpu:
             found = torch._foreach_mul(list(tensors), 0.0)
             self._add_together(found, tensors, range(len(tensors)))
@@ -108,26 +99,14 @@ class Strengthened:
             made[index] = gradient
         return made
 
-    def compile(self, tensors: Tensors) -> None:
-        """Take a generated kernel where it pays: for large tensors on the CPU, for all elsewhere."""
-        self.compiled = self.large if self.on_cpu else list(range(len(tensors)))
-        if self.compiled:
-            weights = [tensors[index] for index in self.compiled]
-            l1, l2 = ([strengths[index] for index in self.compiled] for strengths in (self.l1, self.l2))
-            self.kernel = Kernel(weights, l1, l2)
-
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        if self.kernel is not None:
-            self.kernel.add([gradients[index] for index in self.compiled])
         if not self.on_cpu:
-            if self.kernel is None:
-                self._add_together(gradients, tensors, range(len(tensors)))
+            self._add_together(gradients, tensors, range(len(tensors)))
             return
-        large = self.large if self.kernel is None else []
-        together = [i for i in large if not (tensors[i].is_contiguous() and gradients[i].is_contiguous())]
+        together = [i for i in self.large if not (tensors[i].is_contiguous() and gradients[i].is_contiguous())]
         self._add_together(gradients, tensors, [*self.small, *together] if together else self.small)
-        for index in large:
+        for index in self.large:
             if index in together:
                 continue
             l1, l2 = self.l1[index], 2 * self.l2[index]
@@ -136,6 +115,12 @@ class Strengthened:
                     g.add_(piece, alpha=l2)
                 if l1:
                     g.add_(torch.sign(piece), alpha=l1)
+
+    def _row(self, tensors: Tensors) -> torch.Tensor | None:
+        if not self.small:
+            return None
+        row: torch.Tensor = _flatten_dense_tensors([tensors[i] for i in self.small])  # type: ignore[no-untyped-call]
+        return row if row.dtype == self.wide else row.to(self.wide)
 
     def _add_together(self, gradients: Tensors, tensors: Tensors, chosen: Sequence[int]) -> None:
         everything = len(chosen) == len(tensors)

@@ -1,4 +1,4 @@
-"""One generated kernel for the gradients of many weights: each is read and written once, whatever it pays."""
+"""Generated kernels: the penalties of many weights, value and gradient, with each weight read from memory once."""
 
 from __future__ import annotations
 
@@ -8,44 +8,70 @@ from typing import Any
 
 import torch
 
-from penalize.errors import BindError
+from penalize.errors import ArgumentError
 
-__all__ = ["Kernel"]
+__all__ = ["Generated"]
+
+Tensors = Sequence[torch.Tensor]
 
 
-def _add_gradients(
-    gradients: Sequence[torch.Tensor], weights: Sequence[torch.Tensor], l1: torch.Tensor, l2: torch.Tensor
-) -> None:
+def _add_gradients(gradients: Tensors, weights: Tensors, l1: torch.Tensor, l2: torch.Tensor) -> None:
     for index, (gradient, weight) in enumerate(zip(gradients, weights, strict=True)):
         gradient.add_(torch.sign(weight) * l1[index] + weight * (2 * l2[index]))
 
 
+def _value_and_gradients(
+    weights: Tensors, l1: torch.Tensor, l2: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    values, gradients = [], []
+    for index, weight in enumerate(weights):
+        wide = weight.to(l1.dtype)
+        values.append((wide.abs() * l1[index] + wide.square() * l2[index]).sum())
+        gradients.append((torch.sign(wide) * l1[index] + wide * (2 * l2[index])).to(weight.dtype))
+    return torch.stack(values).sum(), gradients
+
+
 @functools.cache
-def _generated() -> Any:
-    return torch.compile(_add_gradients, fullgraph=True, dynamic=False)
+def _kernel(function: Any) -> Any:
+    # When asked for, and not before: importing the compiler takes seconds.
+    return torch.compile(function, fullgraph=True, dynamic=False)
 
 
-class Kernel:
-    """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place, compiled by `torch.compile` for the shapes of some weights.
+class Generated:
+    """As `Strengthened`, compiled by `torch.compile` for the shapes of the tensors; other strengths need no new kernel.
 
-    Strengths are its inputs: others need no new one.
+    Raises `ArgumentError` when no kernel can be generated here.
     """
 
-    def __init__(self, weights: Sequence[torch.Tensor], l1: Sequence[float], l2: Sequence[float]) -> None:
-        self.weights = list(weights)
-        dtype = torch.float64 if weights[0].dtype == torch.float64 else torch.float32
-        self.l1, self.l2 = (torch.tensor(each, dtype=dtype, device=weights[0].device) for each in (l1, l2))
+    def __init__(self, l1: Sequence[float], l2: Sequence[float], tensors: Tensors) -> None:
+        first = tensors[0]
+        dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
+        self.l1, self.l2 = list(l1), list(l2)
+        self.l1_there, self.l2_there = (torch.tensor(each, dtype=dtype, device=first.device) for each in (l1, l2))
 
-    @torch.no_grad()
-    def prepare(self) -> None:
-        """Generate it now; a `BindError` when that cannot be done here."""
+    def prepare(self, tensors: Tensors) -> None:
+        """Generate the kernels now, which takes seconds, instead of at the first step."""
         try:
-            self.add([torch.zeros_like(weight) for weight in self.weights])
+            self.add_gradients([torch.zeros_like(tensor) for tensor in tensors], tensors)
+            self.forward(tensors)
         except Exception as error:
-            raise BindError(
-                f"bind(compiled=True): torch.compile could not generate a kernel for {self.weights[0].device}: {error}"
+            raise ArgumentError(
+                f"compile(): torch.compile generates no kernel for {tensors[0].device}: {error}"
             ) from error
 
-    def add(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Add the gradients of the penalties to these tensors."""
-        _generated()(list(gradients), self.weights, self.l1, self.l2)
+    @torch.no_grad()
+    def forward(self, tensors: Tensors) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, and its gradients, for `gradients`."""
+        value, gradients = _kernel(_value_and_gradients)(list(tensors), self.l1_there, self.l2_there)
+        return value, gradients
+
+    def gradients(self, tensors: Tensors, kept: list[torch.Tensor], factor: torch.Tensor) -> list[torch.Tensor]:
+        """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])`; `kept` is what `forward` gave beside the value."""
+        if factor.device.type == "cpu" and float(factor) == 1.0:
+            return kept
+        return list(torch._foreach_mul(kept, factor))
+
+    @torch.no_grad()
+    def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
+        """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
+        _kernel(_add_gradients)(list(gradients), list(tensors), self.l1_there, self.l2_there)

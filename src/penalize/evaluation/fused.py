@@ -13,8 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.errors import BindError
-from penalize.evaluation.chunks import Strengthened
+from penalize.errors import ArgumentError
+from penalize.evaluation.chunks import SMALL, Strengthened
+from penalize.evaluation.compiled import Generated
 from penalize.evaluation.reference import weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.norms import strengths_of
@@ -47,26 +48,19 @@ class WeightPenalties:
     def current(self) -> _Plan:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
         if self.plan is None or not self.plan.holds():
-            self.plan = _Plan(self.targets)
-            if self.compiled:
-                for group in self.plan.groups:
-                    group.strengthened.compile(group.weights)
+            self.plan = _Plan(self.targets, self.compiled)
         return self.plan
 
     def compile(self) -> None:
-        """Add gradients by generated kernels from now on; they are made here, or a `BindError` says why not."""
+        """Generate kernels for large weights now, and use them from now on; an `ArgumentError` says why it cannot."""
         self.compiled, self.plan = True, None
         try:
             for group in self.current().groups:
-                if group.strengthened.kernel is not None:
-                    group.strengthened.kernel.prepare()
-        except BindError:
-            self.interpret()
+                if isinstance(group.evaluator, Generated):
+                    group.evaluator.prepare(group.weights)
+        except ArgumentError:
+            self.compiled, self.plan = False, None
             raise
-
-    def interpret(self) -> None:
-        """Add gradients by torch's own operations again."""
-        self.compiled, self.plan = False, None
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy plans for the copied targets.
@@ -76,22 +70,23 @@ class WeightPenalties:
 class Group:
     """Weights of one device and dtype, with their strengths of absolutes and of squares."""
 
-    def __init__(self, targets: list[WeightTarget], strengths: list[tuple[float, float]]) -> None:
-        self.targets = targets
-        self.weights = [target.tensor() for target in targets]
-        l1, l2 = zip(*strengths, strict=True)
-        self.strengthened = Strengthened([weight.shape for weight in self.weights], l1, l2, self.weights[0])
+    def __init__(self, members: list[tuple[WeightTarget, tuple[float, float]]], generated: bool) -> None:
+        self.targets = [target for target, _ in members]
+        self.weights = [target.tensor() for target in self.targets]
+        l1, l2 = zip(*(strengths for _, strengths in members), strict=True)
+        kind = Generated if generated else Strengthened
+        self.evaluator = kind(l1, l2, self.weights)
 
     @torch.no_grad()
     def add_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
         """Add the gradient of the penalty of each weight to one of these tensors of their shapes."""
-        self.strengthened.add_gradients(gradients, self.weights)
+        self.evaluator.add_gradients(gradients, self.weights)
 
 
 class _Plan:
     """Which targets are computed together, and what that was decided on."""
 
-    def __init__(self, targets: Sequence[WeightTarget]) -> None:
+    def __init__(self, targets: Sequence[WeightTarget], compiled: bool) -> None:
         self.seen: list[tuple[Any, ...]] = []
         self.others: list[WeightTarget] = []
         together: dict[Any, list[tuple[WeightTarget, tuple[float, float]]]] = {}
@@ -123,8 +118,9 @@ class _Plan:
             known.add(id(tensor))
             if not any(strengths):
                 continue
-            together.setdefault((tensor.device, tensor.dtype), []).append((target, strengths))
-        self.groups = [Group([t for t, _ in pairs], [each for _, each in pairs]) for pairs in together.values()]
+            generated = compiled and (tensor.device.type != "cpu" or tensor.numel() > SMALL)
+            together.setdefault((tensor.device, tensor.dtype, generated), []).append((target, strengths))
+        self.groups = [Group(members, generated) for (_, _, generated), members in together.items()]
 
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
@@ -145,11 +141,10 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, group: Group, *weights: torch.Tensor) -> torch.Tensor:
-        ctx.strengthened = group.strengthened
+        ctx.evaluator = group.evaluator
         ctx.save_for_backward(*weights)
-        # Of the small weights there is a copy anyway.
-        ctx.row = group.strengthened.row(weights)
-        return group.strengthened.value(weights, ctx.row)
+        value, ctx.kept = group.evaluator.forward(weights)
+        return value
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
@@ -158,6 +153,6 @@ class _Sum(torch.autograd.Function):
             # Asked for derivatives of this gradient.
             return None, *(
                 (torch.sign(w) * l1 + w * (2 * l2)) * gradient.to(w.dtype)
-                for w, l1, l2 in zip(weights, ctx.strengthened.l1, ctx.strengthened.l2, strict=True)
+                for w, l1, l2 in zip(weights, ctx.evaluator.l1, ctx.evaluator.l2, strict=True)
             )
-        return None, *ctx.strengthened.gradients(weights, ctx.row, gradient)
+        return None, *ctx.evaluator.gradients(weights, ctx.kept, gradient)
