@@ -13,14 +13,20 @@ from penalize.evaluation import WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
 from penalize.regularizers.distributed import adds_up, by_parts, is_distributed
-from penalize.regularizers.penalty import penalty
+from penalize.regularizers.penalty import in_autocast, penalty
 
 __all__ = ["Share", "penalty_gradient"]
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
-    """The gradient of a target's penalty, of the parameter's layout; of a DTensor, placed like it."""
+    """The gradient of a target's penalty, of the parameter's layout; of a DTensor, placed like it.
+
+    A step may stand inside `torch.autocast`, which would take matrix products in half precision: this is outside of it.
+    """
     weight = target.tensor().detach()
+    if in_autocast(weight):
+        with torch.autocast(weight.device.type, enabled=False):
+            return penalty_gradient(target)
     if not is_distributed(weight):
         return target.in_torch_layout(_gradient(target, target.in_regularizer_layout(weight)))
     if adds_up(target.regularizer):
