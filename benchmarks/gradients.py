@@ -7,6 +7,7 @@ from torch import nn
 
 import penalize
 from benchmarks.timing import by_turns, print_ratios
+from penalize.binding.gradients import Share
 from penalize.regularizers import L1L2
 
 
@@ -19,13 +20,12 @@ def main() -> None:
         parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters]
     optimizer = torch.optim.SGD(parameters, lr=0.0)
-    penalties = penalize.attach(model, weights={"*": L1L2(1e-5, 1e-4)}).bind(optimizer)
-    binding = penalties._binding
-    assert binding is not None
+    penalties = penalize.attach(model, weights={"*": L1L2(1e-5, 1e-4)})
+    share = Share(optimizer, penalties._fused)
 
     @torch.no_grad()
     def add() -> None:
         torch._foreach_add_(gradients, parameters)
 
-    ways = {"foreach add": add, "L1L2 gradients": binding._add_gradients}
+    ways = {"foreach add": add, "L1L2 gradients": share.add}
     print_ratios("gradients of L1L2 added to 25 million parameters", by_turns(ways, 15, 3), "foreach add")

@@ -198,10 +198,27 @@ def test_what_cannot_be_bound_is_refused():
     assert not only_head._optimizer_step_pre_hooks
     with pytest.raises(ArgumentError, match=r"bind takes a torch.optim.Optimizer, got str"):
         penalties.bind("sgd")
+    with pytest.raises(ArgumentError, match=r"bind takes at least one torch.optim.Optimizer, got none"):
+        penalties.bind()
+    assert penalties.optimizers == ()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    penalties.bind(optimizer)
+    penalties.bind(optimizer, optimizer)
+    assert penalties.optimizers == (optimizer,)
+    assert penalties.optimizer is optimizer
     with pytest.raises(BindError, match="bound already"):
         penalties.bind(optimizer)
+
+
+def test_fit_refuses_what_is_bound_to_several_optimizers():
+    pytest.importorskip("lightning")
+    import penalize
+
+    model = penalize.Sequential([penalize.Input((3,)), penalize.layers.Dense(2), penalize.layers.Dense(1)])
+    optimizers = [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in model.layers]
+    model.compile(optimizer=optimizers[0], loss="mse")
+    attach(model, weights={"*weight": "l2"}).bind(*optimizers)
+    with pytest.raises(BindError, match="bound to another optimizer than fit uses"):
+        model.fit(torch.ones(4, 3), torch.ones(4, 1), verbose=0)
 
 
 def test_what_the_optimizer_does_not_hold_any_more_is_refused_at_the_step():

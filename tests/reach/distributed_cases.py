@@ -208,7 +208,7 @@ def fsdp_scaled_gradients():
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     penalties = penalize.attach(model, weights={"*.weight": L2(0.5), "2.weight": Centred()}).bind(optimizer)
     optimizer.grad_scale = torch.tensor(8.0)
-    penalties._binding._add_gradients()
+    penalties.backward()
     weight = whole(model[2].weight).detach()
     return {
         "gradient": max(

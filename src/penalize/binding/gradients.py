@@ -1,26 +1,32 @@
-"""Penalty gradients added at an optimizer's step."""
+"""The gradients of weight penalties, and adding them to those of the parameters that one optimizer holds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import weakref
 from typing import Any
 
 import torch
 from torch import nn
 
 from penalize.errors import BindError
-from penalize.evaluation import WeightPenalties, total, weight_losses
+from penalize.evaluation import WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
 from penalize.regularizers.distributed import adds_up, by_parts, is_distributed
-from penalize.regularizers.penalty import penalty
+from penalize.regularizers.penalty import in_autocast, penalty
 
-__all__ = ["GradientBinding", "penalty_gradient"]
+__all__ = ["Share", "penalty_gradient"]
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
-    """The gradient of a target's penalty, of the parameter's layout; of a DTensor, placed like it."""
+    """The gradient of a target's penalty, of the parameter's layout; of a DTensor, placed like it.
+
+    A step may stand inside `torch.autocast`, which would take matrix products in half precision: this is outside of it.
+    """
     weight = target.tensor().detach()
+    if in_autocast(weight):
+        with torch.autocast(weight.device.type, enabled=False):
+            return penalty_gradient(target)
     if not is_distributed(weight):
         return target.in_torch_layout(_gradient(target, target.in_regularizer_layout(weight)))
     if adds_up(target.regularizer):
@@ -44,94 +50,114 @@ def _gradient(target: WeightTarget, weight: torch.Tensor) -> torch.Tensor:
     return torch.zeros_like(weight) if found is None else found
 
 
-class GradientBinding:
-    """Adds the gradients of weight penalties inside `optimizer.step()`, once a step, before the optimizer reads them.
+class Share:
+    """The targets whose parameters one optimizer holds, and which of their gradients were added before its step."""
 
-    With a closure the gradients are added after each evaluation of it, and the loss that it returns to the optimizer
-    contains the penalties.
-    """
-
-    def __init__(self, penalties: WeightPenalties, optimizer: torch.optim.Optimizer) -> None:
-        self.penalties = penalties
+    def __init__(self, optimizer: torch.optim.Optimizer, penalties: WeightPenalties) -> None:
         self.optimizer = optimizer
-        self._check_targets()
-        self._checked: Any = None
-        self._handle = optimizer.register_step_pre_hook(self._before_step)
+        self.penalties = penalties
+        # By the identity of the parameter. A gradient that is another tensor now is not what was added to.
+        self.added: dict[int, weakref.ref[torch.Tensor]] = {}
 
-    def remove(self) -> None:
-        """Leave the optimizer as it was."""
-        self._handle.remove()
+    def waits(self) -> bool:
+        """Whether gradients that were added ahead still wait for the optimizer's step."""
+        return any(
+            parameter.grad is not None and self.added[id(parameter)]() is parameter.grad
+            for group in self.optimizer.param_groups
+            for parameter in group["params"]
+            if id(parameter) in self.added
+        )
 
-    def _check_targets(self) -> None:
-        known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
-        for target in self.penalties.targets:
-            if target.regularizer is not None and not target.frozen and id(target.tensor()) not in known:
-                raise BindError(
-                    f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so "
-                    "its penalty could not act; give the optimizer the parameter, or exclude the target with None"
-                )
-
-    def _before_step(
-        self, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        # torch hands pre-hooks the arguments of `step` with the optimizer itself in front.
-        itself, *given = args
-        closure = given[0] if given else kwargs.get("closure")
-        if closure is None:
-            self._add_gradients()
-            return None
-        penalized = self._penalized(closure)
-        return ((itself, penalized), {}) if given else (args, {**kwargs, "closure": penalized})
-
-    def _penalized(self, closure: Callable[[], Any]) -> Callable[[], Any]:
-        def evaluate() -> Any:
-            loss = closure()
-            self._add_gradients()
-            if loss is None:
-                return None
-            with torch.no_grad():
-                values = [value for _, value in weight_losses(self.penalties.targets)]
-                return loss + total(values, lambda: torch.as_tensor(loss).device)
-
-        return evaluate
+    def forget(self) -> None:
+        """Begin a new cycle: the optimizer made its step, or zeroed the gradients."""
+        self.added.clear()
 
     @torch.no_grad()
-    def _add_gradients(self) -> None:
+    def values(self) -> list[torch.Tensor]:
+        """The penalties, as the optimizer takes them: what it maximizes, they lower."""
+        maximized = self._maximized()
+        lowered = {target.name for target in self.penalties.targets if id(target.tensor()) in maximized}
+        return [-value if name in lowered else value for name, value in weight_losses(self.penalties.targets)]
+
+    @torch.no_grad()
+    def add(self) -> None:
+        """Add the penalties' gradients to `.grad` of their parameters, where they are not in it yet."""
         # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
         scale = getattr(self.optimizer, "grad_scale", None)
-        plan = self.penalties.current()
-        if plan is not self._checked:
-            # Parameters may have been unfrozen, replaced or tied since the last step.
-            self._check_targets()
-            self._checked = plan
-        if scale is None:
-            for group in plan.groups:
-                group.add_gradients(
-                    [self._gradient_of(p, t) for p, t in zip(group.weights, group.targets, strict=True)]
-                )
-            others = plan.others
-        else:
-            others = [*(target for group in plan.groups for target in group.targets), *plan.others]
-        seen: set[int] = set()
-        for target in others:
-            parameter = target.tensor()
-            if id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
+        maximized = self._maximized()
+        plan = self._plan()
+        together = [] if self.added or maximized or scale is not None else plan.groups
+        # All are looked at before one is changed.
+        gradients = [[_grad(t, p) for t, p in zip(g.targets, g.weights, strict=True)] for g in together]
+        rest = plan.others if together else self._paying()
+        alone = [(target, _grad(target, target.tensor())) for target in rest if not self._has(target)]
+        for group, own in zip(together, gradients, strict=True):
+            group.add_gradients(own)
+        for target, own_gradient in alone:
             gradient = penalty_gradient(target)
             if scale is not None:
-                gradient = gradient * scale
-            self._gradient_of(parameter, target).add_(gradient)
+                gradient = _scaled(target, gradient, scale)
+            if id(target.tensor()) in maximized:
+                own_gradient.sub_(gradient)
+            else:
+                own_gradient.add_(gradient)
 
-    @staticmethod
-    def _gradient_of(parameter: torch.Tensor, target: WeightTarget) -> torch.Tensor:
-        """The gradient of the parameter; zeros where the loss gave none."""
-        if not isinstance(parameter, nn.Parameter):
-            raise BindError(f"{target.name}: the module holds no parameter here any more, so no gradient can be added")
-        if parameter.grad is None:
-            parameter.grad = torch.zeros_like(parameter)
-        if parameter.grad.layout != torch.strided:
-            raise BindError(
-                f"{target.name}: its gradient is sparse ({parameter.grad.layout}); use loss() instead of bind()"
-            )
-        return parameter.grad
+    def add_ahead(self) -> None:
+        """The same, remembered until the next step."""
+        self.forget()
+        self.add()
+        found = {id(tensor): tensor.grad for tensor in (target.tensor() for target in self._paying())}
+        self.added = {key: weakref.ref(gradient) for key, gradient in found.items() if gradient is not None}
+
+    def _plan(self) -> Any:
+        # Whether it still holds was asked when the targets were shared out, right before.
+        return self.penalties.plan or self.penalties.current()
+
+    def _maximized(self) -> set[int]:
+        """The identities of the parameters along whose gradients the optimizer goes up."""
+        groups = [group for group in self.optimizer.param_groups if group.get("maximize")]
+        return {id(parameter) for group in groups for parameter in group["params"]}
+
+    def _paying(self) -> list[WeightTarget]:
+        """The targets whose penalties have gradients, each parameter once."""
+        plan = self._plan()
+        found = [target for group in plan.groups for target in group.targets]
+        seen: dict[int, WeightTarget] = {}
+        for target in [*found, *plan.others]:
+            seen.setdefault(id(target.tensor()), target)
+        return list(seen.values())
+
+    def _has(self, target: WeightTarget) -> bool:
+        """Whether the parameter's gradient has the penalty's in it already."""
+        parameter = target.tensor()
+        if id(parameter) not in self.added or parameter.grad is None:
+            return False
+        if self.added[id(parameter)]() is parameter.grad:
+            return True
+        raise BindError(
+            f"{target.name}: after backward(), its gradient was replaced by another tensor, so it cannot be told "
+            "whether the penalty's is in it; change gradients in place, and begin anew with optimizer.zero_grad()"
+        )
+
+
+def _grad(target: WeightTarget, parameter: torch.Tensor) -> torch.Tensor:
+    """The gradient of the parameter of a target; zeros where the loss gave none."""
+    if not isinstance(parameter, nn.Parameter):
+        raise BindError(f"{target.name}: the module holds no parameter here any more, so no gradient can be added")
+    if parameter.grad is None:
+        parameter.grad = torch.zeros_like(parameter)
+    if parameter.grad.layout != torch.strided:
+        raise BindError(
+            f"{target.name}: its gradient is sparse ({parameter.grad.layout}); use loss() instead of bind()"
+        )
+    return parameter.grad
+
+
+def _scaled(target: WeightTarget, gradient: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    if gradient.dtype == torch.float16:
+        # The scaler has looked for infinite gradients already, so that one more would reach the weights.
+        raise BindError(
+            f"{target.name}: its float16 gradient is still scaled by a GradScaler, and the penalty's could overflow in "
+            "it; keep the weights in float32, under autocast"
+        )
+    return gradient * scale

@@ -1,4 +1,4 @@
-"""`attach` and what it returns: the penalties of one model, to be added to its loss or bound to its optimizer."""
+"""What `attach` returns: the penalties of one model, to be added to its loss or bound to its optimizer."""
 
 from __future__ import annotations
 
@@ -9,91 +9,22 @@ from typing import Any, Self
 import torch
 from torch import nn
 
-from penalize.binding.gradients import GradientBinding
 from penalize.binding.plans import plan_text, read_plan, save_plan, targets_of_plan
+from penalize.binding.steps import GradientBinding
 from penalize.errors import ArgumentError, BindError, DetachedError, TargetError, nearest
 from penalize.evaluation import Report, WeightPenalties, activity_losses, report, total, weight_losses
 from penalize.placement import (
     ActivityTarget,
-    Rules,
     Target,
     WeightTarget,
     aliases,
-    declarations_of,
     install_hooks,
-    select_activities,
-    select_weights,
 )
 from penalize.regularizers import serialize
 
-__all__ = ["Penalties", "attach", "attached"]
+__all__ = ["Penalties", "attached"]
 
 ATTACHED = "_penalize_attached"
-
-
-def attach(model: nn.Module, weights: Rules | None = None, activity: Rules | None = None) -> Penalties:
-    """Put penalties on the weights and outputs of any `nn.Module`, without changing its class, `state_dict` or outputs.
-
-    Parameters
-    ----------
-    model
-        The module. penalize layers in it bring the regularizers that they declare.
-    weights
-        From patterns to regularizers, for parameters. A pattern is a glob on dotted parameter names ("*" also matches
-        dots), an `nn.Module` class (all parameters that its instances hold themselves), or a predicate
-        `(name, parameter) -> bool`. A regularizer is anything that `regularizers.get` takes; `None` excludes. The last
-        match wins, also over what layers declare. A tied weight is one target, whichever of its names matches.
-    activity
-        The same for outputs: globs on dotted module names (the model itself is ""), classes, or predicates
-        `(name, module) -> bool`. The penalty of an output is divided by the size of its axis 0.
-
-    Returns
-    -------
-    Penalties
-        Add `penalties.loss()` to the training loss, or `bind` it to the optimizer and add what is left.
-
-    Raises
-    ------
-    TargetError
-        A pattern matches nothing (the nearest names are offered), a parameter has no shape yet, or there is nothing to
-        penalize at all. ArgumentError, StrengthError, ArrayError, ShapeError, PenaltyError: a key or regularizer that
-        cannot work; each names the pattern or target. Nothing is attached then.
-
-    Distributed training
-    --------------------
-    Every process pays the same penalty once, however many there are. Attach to the model or to what wraps it, before or
-    after; `bind` to the optimizer of the wrapped parameters. Activity penalties are those of a process's own batch.
-
-    - `DistributedDataParallel(find_unused_parameters=True)`: torch refuses a loss that reaches parameters on which the
-      outputs do not depend, as the penalty of an unused weight does: `bind` instead.
-    - DTensors (`fully_shard`, `parallelize_module`): `attach`, `loss()`, `value()`, `report()`, changes of a
-      regularizer and, when bound, `optimizer.step()` communicate, so all processes must call them. Regularizers that
-      are declared elementwise exchange one number for the value and nothing for the gradient; others gather the weight,
-      and must give the same on every process. With mixed precision, penalties are those of the sharded weights. An
-      output that tensor parallelism hands on as a plain part is penalized as that part: the gradient is right, where
-      parts add up, but `value()` is that of the part.
-    - `FullyShardedDataParallel`, which flattens parameters, is refused with a TargetError.
-
-    Examples
-    --------
-    >>> import torch, penalize
-    >>> from penalize.regularizers import L1, L2
-    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
-    >>> penalties = penalize.attach(model, weights={"*.weight": L2(1e-4), "2.weight": L1(1e-3)}, activity={"1": L1()})
-    >>> list(penalties)
-    ['0.weight', '2.weight', '1']
-    >>> loss = model(torch.ones(5, 4)).square().mean() + penalties.loss()
-    >>> penalties["2.weight"].strength = 2e-3
-    >>> penalties.detach()
-    """
-    if not isinstance(model, nn.Module):
-        raise ArgumentError(f"attach takes an nn.Module, got {type(model).__name__}")
-    weight_targets = select_weights(model, {} if weights is None else weights)
-    activity_targets = select_activities(model, {} if activity is None else activity)
-    declares = any(declarations_of(module) is not None for module in model.modules())
-    if not weights and not activity and not declares:
-        raise TargetError("nothing to penalize: give weights or activity; no layer of the model declares a regularizer")
-    return Penalties(model, weight_targets, activity_targets)
 
 
 def attached(model: nn.Module) -> list[Penalties]:
@@ -157,14 +88,17 @@ class Penalties(Mapping[str, Target]):
         """The sum of all penalties as a number, bound or not: what is being paid in all."""
         return float(total(self.losses, self._device))
 
-    def bind(self, optimizer: torch.optim.Optimizer) -> Self:
+    def bind(self, *optimizers: torch.optim.Optimizer) -> Self:
         """Let weight penalties act inside `optimizer.step()`, once a step however many backward passes came before.
 
         Their gradients are added to those that the optimizer is about to read: in closed form where the regularizer
         has one, else by autograd. `loss()` then returns only the activity penalties. With a `closure`, the loss that
-        it returns to the optimizer contains the weight penalties. Returns itself.
+        it returns to the optimizer contains the weight penalties. Where an optimizer maximizes, they are subtracted.
+        Of several optimizers, each adds the gradients of the parameters that it holds. Copies of an optimizer are not
+        bound. Returns itself.
 
-        Raises `BindError` when already bound, or when the optimizer does not hold the parameter of a target.
+        Raises `BindError` when already bound, when no optimizer or more than one holds the parameter of a target, and
+        when a step is to be differentiated. Sparse gradients are refused at the step.
 
         >>> import torch, penalize
         >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -178,15 +112,55 @@ class Penalties(Mapping[str, Target]):
         self._check_attached()
         if self.bound:
             raise BindError("these penalties are bound already: unbind() them first")
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise ArgumentError(f"bind takes a torch.optim.Optimizer, got {type(optimizer).__name__}")
-        self._binding = GradientBinding(self._fused, optimizer)
+        for optimizer in optimizers:
+            if not isinstance(optimizer, torch.optim.Optimizer):
+                raise ArgumentError(f"bind takes a torch.optim.Optimizer, got {type(optimizer).__name__}")
+        if not optimizers:
+            raise ArgumentError("bind takes at least one torch.optim.Optimizer, got none")
+        self._binding = GradientBinding(self._fused, tuple(dict.fromkeys(optimizers)))
         return self
+
+    def backward(self) -> None:
+        """Add the gradients of the bound weight penalties to `.grad` now, for what looks at gradients before the step.
+
+        Such as clipping. The next `optimizer.step()` does not add them again; then a new cycle begins. Call it once a
+        step, after the last backward pass of the loss, or inside the closure that the step takes. Under a `GradScaler`
+        call `scaler.unscale_(optimizer)` first: it cannot be told from gradients whether they are still scaled.
+
+        `optimizer.zero_grad()` and `.grad = None` take the penalties' gradients away with the others, so that the step
+        adds them, or the next `backward()` does: also after a step that a GradScaler skipped. Zeros that are written
+        into `.grad` in another way are not noticed. Change gradients in place: a step refuses those that were replaced.
+        `unbind()` leaves gradients as they are.
+
+        Raises `BindError` when not bound, when called twice before a step, and as `step()` for what cannot be added.
+
+        >>> import torch, penalize
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = torch.nn.init.ones_(model.weight)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> penalties = penalize.attach(model, weights={"weight": penalize.regularizers.L2(1.0)}).bind(optimizer)
+        >>> model(torch.ones(1, 1)).sum().backward()
+        >>> penalties.backward()
+        >>> torch.nn.utils.clip_grad_norm_(model.parameters(), max_norm=1.0).item()
+        3.0
+        >>> optimizer.step()
+        >>> round(model.weight.item(), 5)
+        0.9
+        """
+        self._check_attached()
+        if self._binding is None:
+            raise BindError("backward() adds the gradients of bound penalties: bind() them first, or use loss()")
+        self._binding.backward()
+
+    @property
+    def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
+        """The optimizers in whose steps weight penalties act."""
+        return () if self._binding is None else self._binding.optimizers
 
     @property
     def optimizer(self) -> torch.optim.Optimizer | None:
-        """The optimizer in whose step weight penalties act; None when not bound."""
-        return None if self._binding is None else self._binding.optimizer
+        """The one optimizer in whose step all weight penalties act; None when not bound, or bound to several."""
+        return self.optimizers[0] if len(self.optimizers) == 1 else None
 
     @property
     def bound(self) -> bool:

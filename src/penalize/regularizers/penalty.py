@@ -13,7 +13,7 @@ from penalize.regularizers.arrays import no_terms, widen
 from penalize.regularizers.distributed import adds_up, is_distributed, own_part, total_over_parts, whole
 from penalize.regularizers.norms import strengths_of, sum_of_both
 
-__all__ = ["activity_penalty", "check_penalty", "penalties", "penalty", "refuse_nan"]
+__all__ = ["activity_penalty", "check_penalty", "in_autocast", "penalties", "penalty", "refuse_nan"]
 
 
 def penalties(asked: Iterable[tuple[Any, torch.Tensor, str]]) -> list[torch.Tensor]:
@@ -49,7 +49,7 @@ def penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
 
 def _penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
     try:
-        value = _without_autocast(regularizer, x) if _in_autocast(x) else regularizer(x)
+        value = _without_autocast(regularizer, x) if in_autocast(x) else regularizer(x)
     except (ArrayError, ShapeError) as error:
         raise type(error)(f"{target}: {error}") from error
     except Exception as error:
@@ -108,7 +108,8 @@ def refuse_nan(regularizer: Any, value: torch.Tensor, x: torch.Tensor, target: s
         )
 
 
-def _in_autocast(x: torch.Tensor) -> bool:
+def in_autocast(x: torch.Tensor) -> bool:
+    """Whether `torch.autocast` is at work where x is."""
     # The device "meta" has no autocast, and torch refuses the question.
     return not x.is_meta and torch.is_autocast_enabled(x.device.type)
 

@@ -1,0 +1,147 @@
+"""Penalty gradients at the steps of the optimizers to which penalties are bound."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._compile import _disable_dynamo
+
+from penalize.binding.gradients import Share
+from penalize.binding.zeroing import when_zeroed
+from penalize.errors import BindError
+from penalize.evaluation import WeightPenalties, total
+
+__all__ = ["GradientBinding"]
+
+
+class GradientBinding:
+    """Adds the gradients of weight penalties inside `optimizer.step()`, once a step, before the optimizer reads them.
+
+    Each optimizer adds those of the parameters that it holds. With a closure the gradients are added after each
+    evaluation of it, and the loss that it returns to the optimizer contains the penalties.
+    """
+
+    def __init__(self, penalties: WeightPenalties, optimizers: tuple[torch.optim.Optimizer, ...]) -> None:
+        self.penalties = penalties
+        self.optimizers = optimizers
+        # One optimizer has all targets, and shares the plan with `loss()`.
+        alone = len(optimizers) == 1
+        self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
+        self._shared_out: Any = None
+        self._share_out()
+        self._undo: list[Callable[[], None]] = [
+            share.optimizer.register_step_pre_hook(functools.partial(self._before_step, share)).remove
+            for share in self._shares
+        ]
+        self._hears_zeroing = False
+
+    def remove(self) -> None:
+        """Leave the optimizers as they were."""
+        for undo in self._undo:
+            undo()
+
+    def backward(self) -> None:
+        """Add the gradients now; the next step of each optimizer does not."""
+        self._share_out()
+        for share in self._shares:
+            if share.waits():
+                raise BindError(
+                    "backward() was called before, and the gradients that it added still wait for the step of "
+                    f"{type(share.optimizer).__name__}: call it once a step; if that step was left out, begin anew "
+                    "with optimizer.zero_grad()"
+                )
+        if not self._hears_zeroing:
+            self._hears_zeroing = True
+            self._undo += [when_zeroed(share.optimizer, share.forget) for share in self._shares]
+        for share in self._shares:
+            share.add_ahead()
+
+    def _share_out(self) -> None:
+        """Give each optimizer its targets, where parameters or optimizers are others than before.
+
+        Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer.
+        """
+        held = [[(id(g["params"]), len(g["params"])) for g in each.param_groups] for each in self.optimizers]
+        now = (self.penalties.current(), held)
+        if self._shared_out is not None and self._shared_out[0] is now[0] and self._shared_out[1] == held:
+            return
+        holders: dict[int, list[Share]] = {}
+        differentiated: set[int] = set()
+        for share in self._shares:
+            for group in share.optimizer.param_groups:
+                keys = {id(parameter) for parameter in group["params"]}
+                if group.get("differentiable"):
+                    differentiated |= keys
+                for key in keys:
+                    holders.setdefault(key, []).append(share)
+        targets: dict[Share, list[Any]] = {share: [] for share in self._shares}
+        for target in self.penalties.targets:
+            if target.regularizer is None or target.frozen:
+                continue
+            key = id(target.tensor())
+            found = holders.get(key, [])
+            if len(found) != 1:
+                raise BindError(f"{target.name}: {_not_held_once(self.optimizers, found)}")
+            if key in differentiated:
+                raise BindError(
+                    f"{target.name}: the step of {type(found[0].optimizer).__name__} is differentiated "
+                    "(differentiable=True), and what is added in a step has no graph; use loss() instead of bind()"
+                )
+            targets[found[0]].append(target)
+        if len(self._shares) > 1:
+            for share, own in targets.items():
+                share.penalties = WeightPenalties(own)
+        self._shared_out = now
+
+    # A compiled step leaves this out of its graph: it would be compiled again for each target.
+    @_disable_dynamo
+    def _before_step(
+        self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        # torch hands pre-hooks the arguments of `step` with the optimizer itself in front.
+        itself, *given = args
+        closure = given[0] if given else kwargs.get("closure")
+        if closure is None:
+            self._add(share)
+            return None
+        if share.waits():
+            raise BindError(
+                f"backward() was called before {type(optimizer).__name__}.step(closure), which computes the gradients "
+                "anew; call backward() inside the closure"
+            )
+        penalized = self._penalized(share, closure)
+        return ((itself, penalized), {}) if given else (args, {**kwargs, "closure": penalized})
+
+    def _penalized(self, share: Share, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def evaluate() -> Any:
+            loss = closure()
+            self._add(share)
+            if loss is None:
+                return None
+            with torch.no_grad():
+                values = [value for each in self._shares for value in each.values()]
+                return loss + total(values, lambda: torch.as_tensor(loss).device)
+
+        return evaluate
+
+    def _add(self, share: Share) -> None:
+        self._share_out()
+        share.add()
+        share.forget()
+
+
+def _not_held_once(optimizers: tuple[torch.optim.Optimizer, ...], found: list[Share]) -> str:
+    if found:
+        several = " and ".join(type(share.optimizer).__name__ for share in found)
+        return f"the optimizers {several} hold this parameter, and its penalty would act in each step; leave it to one"
+    if len(optimizers) == 1:
+        who = f"the optimizer {type(optimizers[0]).__name__} does not hold"
+    else:
+        who = f"none of the optimizers {', '.join(type(each).__name__ for each in optimizers)} holds"
+    return (
+        f"{who} this parameter, so its penalty could not act; give the optimizer the parameter, or exclude the target "
+        "with None"
+    )
