@@ -10,7 +10,7 @@ from torch import nn
 
 import penalize
 from penalize.errors import ArgumentError
-from penalize.evaluation import compiled, weight_losses
+from penalize.evaluation import fused, weight_losses
 from penalize.evaluation.chunks import SMALL
 from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer
 
@@ -59,6 +59,13 @@ def test_as_the_plain_evaluator_in_both_modes(dtype):
         for parameter, other in zip(parameters, gradients, strict=True):
             torch.testing.assert_close(parameter.grad, other, rtol=close, atol=close)
         penalties.unbind()
+        first, second = (torch.optim.SGD(half, lr=0.0) for half in (parameters[:2], parameters[2:]))
+        first.zero_grad(), second.zero_grad()
+        penalties.bind(first, second)
+        first.step(), second.step()
+        for parameter, other in zip(parameters, gradients, strict=True):
+            torch.testing.assert_close(parameter.grad, other, rtol=close, atol=close)
+        penalties.unbind()
 
 
 @needs_compiler
@@ -94,10 +101,11 @@ def test_where_no_kernel_can_be_generated_the_penalties_go_on_as_before(monkeypa
     _, penalties = model_and_penalties(torch.float32)
     before = penalties.loss().item()
 
-    def broken(*args):
-        raise RuntimeError("there is no C++ compiler")
+    class Broken:
+        def add_gradients(self, *args):
+            raise RuntimeError("there is no C++ compiler")
 
-    monkeypatch.setattr(compiled, "_kernel", lambda function: broken)
+    monkeypatch.setattr(fused, "Kernels", Broken)
     with pytest.raises(
         ArgumentError, match=r"compile\(\): torch.compile generates no kernel for cpu: there is no C\+\+"
     ):

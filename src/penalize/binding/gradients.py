@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from penalize.errors import BindError
-from penalize.evaluation import WeightPenalties, weight_losses
+from penalize.evaluation import Group, WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
 from penalize.regularizers.distributed import adds_up, by_parts, is_distributed
@@ -88,8 +88,8 @@ class Share:
         plan = self._plan()
         together = [] if self.added or maximized or scale is not None else plan.groups
         # All are looked at before one is changed.
-        gradients = [[_grad(t, p) for t, p in zip(g.targets, g.weights, strict=True)] for g in together]
-        rest = plan.others if together else self._paying()
+        gradients = [_grads(group) for group in together]
+        rest = plan.others if together or not plan.groups else self._paying()
         alone = [(target, _grad(target, target.tensor())) for target in rest if not self._has(target)]
         for group, own in zip(together, gradients, strict=True):
             group.add_gradients(own)
@@ -138,6 +138,14 @@ class Share:
             f"{target.name}: after backward(), its gradient was replaced by another tensor, so it cannot be told "
             "whether the penalty's is in it; change gradients in place, and begin anew with optimizer.zero_grad()"
         )
+
+
+def _grads(group: Group) -> list[torch.Tensor]:
+    """The gradients of the parameters of a group."""
+    found = [weight.grad for weight in group.weights]
+    if all(gradient is not None and gradient.layout is torch.strided for gradient in found):
+        return found  # type: ignore[return-value]
+    return [_grad(target, weight) for target, weight in zip(group.targets, group.weights, strict=True)]
 
 
 def _grad(target: WeightTarget, parameter: torch.Tensor) -> torch.Tensor:

@@ -93,7 +93,7 @@ class GradientBinding:
             targets[found[0]].append(target)
         if len(self._shares) > 1:
             for share, own in targets.items():
-                share.penalties = WeightPenalties(own)
+                share.penalties = WeightPenalties(own, self.penalties.kernels)
         self._shared_out = now
 
     # A compiled step leaves this out of its graph: it would be compiled again for each target.

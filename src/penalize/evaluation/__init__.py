@@ -1,7 +1,7 @@
 """HOW a penalty is computed: the plain reference evaluator, the fast one that is held to it, and the report."""
 
-from penalize.evaluation.fused import WeightPenalties
+from penalize.evaluation.fused import Group, WeightPenalties
 from penalize.evaluation.reference import activity_losses, total, weight_losses
 from penalize.evaluation.report import Report, ReportRow, report
 
-__all__ = ["Report", "ReportRow", "WeightPenalties", "activity_losses", "report", "total", "weight_losses"]
+__all__ = ["Report", "ReportRow", "Group", "WeightPenalties", "activity_losses", "report", "total", "weight_losses"]

@@ -10,7 +10,7 @@ import torch
 
 from penalize.errors import ArgumentError
 
-__all__ = ["Generated"]
+__all__ = ["Generated", "Kernels"]
 
 Tensors = Sequence[torch.Tensor]
 
@@ -31,26 +31,31 @@ def _value_and_gradients(
     return torch.stack(values).sum(), gradients
 
 
-@functools.cache
-def _kernel(function: Any) -> Any:
-    # When asked for, and not before: importing the compiler takes seconds.
-    return torch.compile(function, fullgraph=True, dynamic=False)
+class Kernels:
+    """What `torch.compile` generated for the weights of one model; a copy generates its own."""
+
+    def __init__(self) -> None:
+        # Those of other models do not count towards the limit of recompilations.
+        compiled = functools.partial(torch.compile, fullgraph=True, dynamic=False, isolate_recompiles=True)
+        self.add_gradients: Any = compiled(_add_gradients)
+        self.value_and_gradients: Any = compiled(_value_and_gradients)
+
+    def __reduce__(self) -> tuple[type[Kernels], tuple[()]]:
+        return Kernels, ()
 
 
 class Generated:
-    """As `Strengthened`, compiled by `torch.compile` for the shapes of the tensors; other strengths need no new kernel.
+    """As `Strengthened`, by kernels for the shapes of the tensors; other strengths need no new ones."""
 
-    Raises `ArgumentError` when no kernel can be generated here.
-    """
-
-    def __init__(self, l1: Sequence[float], l2: Sequence[float], tensors: Tensors) -> None:
+    def __init__(self, l1: Sequence[float], l2: Sequence[float], tensors: Tensors, kernels: Kernels) -> None:
+        self.kernels = kernels
         first = tensors[0]
         dtype = torch.float64 if first.dtype == torch.float64 else torch.float32
         self.l1, self.l2 = list(l1), list(l2)
         self.l1_there, self.l2_there = (torch.tensor(each, dtype=dtype, device=first.device) for each in (l1, l2))
 
     def prepare(self, tensors: Tensors) -> None:
-        """Generate the kernels now, which takes seconds, instead of at the first step."""
+        """Generate the kernels now instead of at the first step; an `ArgumentError` when that cannot be done here."""
         try:
             self.add_gradients([torch.zeros_like(tensor) for tensor in tensors], tensors)
             self.forward(tensors)
@@ -62,7 +67,7 @@ class Generated:
     @torch.no_grad()
     def forward(self, tensors: Tensors) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, and its gradients, for `gradients`."""
-        value, gradients = _kernel(_value_and_gradients)(list(tensors), self.l1_there, self.l2_there)
+        value, gradients = self.kernels.value_and_gradients(list(tensors), self.l1_there, self.l2_there)
         return value, gradients
 
     def gradients(self, tensors: Tensors, kept: list[torch.Tensor], factor: torch.Tensor) -> list[torch.Tensor]:
@@ -74,4 +79,4 @@ class Generated:
     @torch.no_grad()
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        _kernel(_add_gradients)(list(gradients), list(tensors), self.l1_there, self.l2_there)
+        self.kernels.add_gradients(list(gradients), list(tensors), self.l1_there, self.l2_there)

@@ -15,21 +15,21 @@ from torch import nn
 
 from penalize.errors import ArgumentError
 from penalize.evaluation.chunks import SMALL, Strengthened
-from penalize.evaluation.compiled import Generated
+from penalize.evaluation.compiled import Generated, Kernels
 from penalize.evaluation.reference import weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.norms import strengths_of
 
-__all__ = ["WeightPenalties"]
+__all__ = ["Group", "WeightPenalties"]
 
 
 class WeightPenalties:
     """The penalties of some weight targets, planned once and again whenever one of them changed."""
 
-    def __init__(self, targets: Iterable[WeightTarget]) -> None:
+    def __init__(self, targets: Iterable[WeightTarget], kernels: Kernels | None = None) -> None:
         self.targets = list(targets)
+        self.kernels = kernels
         self.plan: _Plan | None = None
-        self.compiled = False
 
     def values(self) -> list[torch.Tensor]:
         """Differentiable scalars whose sum is the sum of all penalties."""
@@ -48,18 +48,18 @@ class WeightPenalties:
     def current(self) -> _Plan:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
         if self.plan is None or not self.plan.holds():
-            self.plan = _Plan(self.targets, self.compiled)
+            self.plan = _Plan(self.targets, self.kernels)
         return self.plan
 
     def compile(self) -> None:
         """Generate kernels for large weights now, and use them from now on; an `ArgumentError` says why it cannot."""
-        self.compiled, self.plan = True, None
+        self.kernels, self.plan = Kernels(), None
         try:
             for group in self.current().groups:
                 if isinstance(group.evaluator, Generated):
                     group.evaluator.prepare(group.weights)
         except ArgumentError:
-            self.compiled, self.plan = False, None
+            self.kernels, self.plan = None, None
             raise
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,12 +70,13 @@ class WeightPenalties:
 class Group:
     """Weights of one device and dtype, with their strengths of absolutes and of squares."""
 
-    def __init__(self, members: list[tuple[WeightTarget, tuple[float, float]]], generated: bool) -> None:
+    def __init__(self, members: list[tuple[WeightTarget, tuple[float, float]]], kernels: Kernels | None) -> None:
         self.targets = [target for target, _ in members]
         self.weights = [target.tensor() for target in self.targets]
         l1, l2 = zip(*(strengths for _, strengths in members), strict=True)
-        kind = Generated if generated else Strengthened
-        self.evaluator = kind(l1, l2, self.weights)
+        self.evaluator: Strengthened | Generated = (
+            Strengthened(l1, l2, self.weights) if kernels is None else Generated(l1, l2, self.weights, kernels)
+        )
 
     @torch.no_grad()
     def add_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
@@ -86,7 +87,7 @@ class Group:
 class _Plan:
     """Which targets are computed together, and what that was decided on."""
 
-    def __init__(self, targets: Sequence[WeightTarget], compiled: bool) -> None:
+    def __init__(self, targets: Sequence[WeightTarget], kernels: Kernels | None) -> None:
         self.seen: list[tuple[Any, ...]] = []
         self.others: list[WeightTarget] = []
         together: dict[Any, list[tuple[WeightTarget, tuple[float, float]]]] = {}
@@ -118,9 +119,11 @@ class _Plan:
             known.add(id(tensor))
             if not any(strengths):
                 continue
-            generated = compiled and (tensor.device.type != "cpu" or tensor.numel() > SMALL)
+            generated = kernels is not None and (tensor.device.type != "cpu" or tensor.numel() > SMALL)
             together.setdefault((tensor.device, tensor.dtype, generated), []).append((target, strengths))
-        self.groups = [Group(members, generated) for (_, _, generated), members in together.items()]
+        self.groups = [
+            Group(members, kernels if generated else None) for (_, _, generated), members in together.items()
+        ]
 
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
