@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 
@@ -28,11 +29,13 @@ class Peer:
 
     def __init__(self, module: str, arguments: Sequence[str], backend: str = "torch") -> None:
         environment = {**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"}
+        # A file: a pipe that nobody reads would fill up and stop the process.
+        self.messages = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self.process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.messages,
             text=True,
             env=environment,
         )
@@ -51,8 +54,9 @@ class Peer:
         except BrokenPipeError:
             line = ""
         if not line:
-            _, messages = self.process.communicate()
-            self.error = (messages.strip().splitlines() or ["no answer"])[-1][:200]
+            self.process.communicate()
+            self.messages.seek(0)
+            self.error = (self.messages.read().strip().splitlines() or ["no answer"])[-1][:200]
             return None
         figures: Figures = json.loads(line)
         return figures
@@ -61,6 +65,7 @@ class Peer:
         """End the process, which stops at the end of its input."""
         if self.error is None:
             self.process.communicate()
+        self.messages.close()
 
 
 def serve(turn: Callable[[], Figures]) -> None:
