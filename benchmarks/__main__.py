@@ -2,10 +2,12 @@
 
 import torch
 
-from benchmarks import gradients, imports, paths, saving, steps
+from benchmarks import fit, gradients, imports, keras_steps, paths, saving, steps
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
 steps.main()
+keras_steps.main()
+fit.main()
 gradients.main()
 imports.main()
 paths.main()

@@ -10,7 +10,9 @@ import torch
 
 from penalize.binding import attached
 from penalize.errors import ArgumentError, DataError
+from penalize.evaluation import WeightPenalties, activity_losses, total
 from penalize.layers import Layer
+from penalize.layers.tracking import declared_targets
 from penalize.losses import Loss
 from penalize.masks import mask_of, set_masks
 from penalize.metrics import Metric
@@ -28,18 +30,21 @@ class Mean:
 
     def reset(self) -> None:
         """Begin anew."""
-        self.total: torch.Tensor | float = 0.0
+        self.total: torch.Tensor | None = None
         self.weight = 0
 
     def update(self, value: torch.Tensor, weight: int) -> None:
         """Add the mean `value` of a batch of `weight` samples."""
-        wide = value.detach() if value.device.type == "mps" else value.detach().double()
-        self.total = self.total + wide * weight
+        if self.total is None or self.total.device != value.device:
+            before = self.compute() * self.weight
+            dtype = torch.float32 if value.device.type == "mps" else torch.float64
+            self.total = torch.tensor(before, dtype=dtype, device=value.device)
+        self.total.add_(value.detach(), alpha=weight)
         self.weight += weight
 
     def compute(self) -> float:
         """The mean; 0 when nothing was added."""
-        return float(self.total) / self.weight if self.weight else 0.0
+        return float(self.total) / self.weight if self.total is not None and self.weight else 0.0
 
 
 class TrainingModule(pl.LightningModule):
@@ -56,6 +61,7 @@ class TrainingModule(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
+        self.declared = _Declared(model)
         self.loss = loss
         self.own_optimizer = optimizer
         # Nothing to optimize: Lightning then only runs the steps.
@@ -136,15 +142,17 @@ class TrainingModule(pl.LightningModule):
         """
         found = attached(self.model)
         if not found:
-            losses = self.model.losses
-            whole = sum(losses[1:], losses[0]) if losses else None
+            whole = self.declared.total()
             return whole, whole
         if len(found) > 1:
             raise ArgumentError(
                 f"{self.model.name}: fit takes the penalties of one attach(), got those of {len(found)}"
             )
         remaining = found[0].loss()
-        return remaining, sum(found[0].losses, torch.zeros_like(remaining)) if found[0].bound else remaining
+        if not found[0].bound:
+            return remaining, remaining
+        with torch.no_grad():  # for the logs alone
+            return remaining, sum(found[0].losses, torch.zeros_like(remaining))
 
     def _data_loss(self, y: Any, output: Any, weight: Any) -> torch.Tensor | None:
         if self.loss is None:
@@ -154,8 +162,37 @@ class TrainingModule(pl.LightningModule):
         if not isinstance(output, torch.Tensor):
             kind = type(output).__name__
             raise DataError(f"{self.model.name}: fit and evaluate take a model with one tensor as output, got {kind}")
+        value = self.loss(y, output, sample_weight=weight)
         # A loss without reduction gives a value a sample: their mean is what is minimized.
-        return self.loss(y, output, sample_weight=weight).mean()
+        return value.mean() if value.ndim else value
+
+
+class _Declared:
+    """The sum of `model.losses`, by the fast evaluator; what the layers declare may change at any step."""
+
+    def __init__(self, model: Layer) -> None:
+        self.model = model
+        self.weights = WeightPenalties([])
+
+    def total(self) -> torch.Tensor | None:
+        """A differentiable scalar; None where nothing is penalized."""
+        if type(self.model).losses is not Layer.losses:
+            # Somebody's own list.
+            return total(self.model.losses, self._device) if self.model.losses else None
+        targets, activities = declared_targets(self.model)
+        before = self.weights.targets
+        if len(targets) != len(before) or any(
+            new.declaration is not old.declaration or new.module is not old.module
+            for new, old in zip(targets, before, strict=True)
+        ):
+            self.weights = WeightPenalties(targets)
+        values = [value for _, value in activity_losses(activities)] + self.weights.values()
+        if not values and all(target.frozen for target in targets):
+            return None
+        return total(values, self._device)
+
+    def _device(self) -> torch.device:
+        return next(self.model.parameters()).device
 
 
 class _Stage:
@@ -176,6 +213,8 @@ class _Stage:
         self.loss.update(total, size)
         if penalty is not None:
             self.penalty.update(penalty, size)
+        if not self.metrics:
+            return
         detached = output.detach()
         set_masks(detached, mask_of(output))
         with torch.no_grad():
