@@ -98,11 +98,19 @@ def sparse_categorical_crossentropy(
     """
     labels, predicted = label_pair(y_true, y_pred, axis)
     predicted = predicted.to(wide_dtype(predicted))
-    kept = torch.ones_like(labels, dtype=torch.bool) if ignore_class is None else labels != ignore_class
-    labels = torch.where(kept, labels, 0)
-    log_p = functional.log_softmax(predicted, axis) if from_logits else normalize(predicted, axis).log()
-    values = -gather(log_p, labels, axis)
+    if ignore_class is None:
+        return -_log_of_label(labels, predicted, from_logits, axis)
+    kept = labels != ignore_class
+    values = -_log_of_label(torch.where(kept, labels, 0), predicted, from_logits, axis)
     return torch.where(kept, values, 0.0)
+
+
+def _log_of_label(labels: torch.Tensor, predicted: torch.Tensor, from_logits: bool, axis: int) -> torch.Tensor:
+    """The logarithm of the probability of each label."""
+    if from_logits:
+        return gather(functional.log_softmax(predicted, axis), labels, axis)
+    # Of the label's alone, instead of all: the others do not count.
+    return clip_probabilities(gather(predicted, labels, axis) / predicted.sum(axis)).log()
 
 
 def gather(values: torch.Tensor, labels: torch.Tensor, axis: int) -> torch.Tensor:
