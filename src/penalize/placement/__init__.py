@@ -1,7 +1,6 @@
 """WHERE a penalty is paid: choosing parameters and outputs, and recording activity."""
 
 from penalize.placement.calls import (
-    Record,
     enter_call,
     exit_call,
     next_position,
@@ -11,6 +10,7 @@ from penalize.placement.calls import (
 )
 from penalize.placement.declared import Declarations, declarations_of, records_below
 from penalize.placement.hooks import install_hooks
+from penalize.placement.records import Record
 from penalize.placement.selection import (
     Rules,
     aliases,
@@ -25,12 +25,14 @@ from penalize.placement.selection import (
     select_weights,
 )
 from penalize.placement.targets import ActivityTarget, Declaration, Layout, Target, WeightDeclaration, WeightTarget
+from penalize.placement.threads import PerThread
 
 __all__ = [
     "ActivityTarget",
     "Declaration",
     "Declarations",
     "Layout",
+    "PerThread",
     "Record",
     "Rules",
     "Target",

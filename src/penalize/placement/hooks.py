@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from penalize.placement.calls import Record, enter_call, exit_call, next_position, record_activity
+from penalize.placement.calls import enter_call, exit_call, next_position, record_activity
 from penalize.placement.declared import Declarations, declarations_of, records_below
+from penalize.placement.records import Record
 from penalize.placement.targets import ActivityTarget
 
 __all__ = ["Handle", "install_hooks"]

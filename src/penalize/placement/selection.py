@@ -11,8 +11,8 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from penalize.errors import ArgumentError, ArrayError, PenalizeError, TargetError, nearest
-from penalize.placement.calls import Record
 from penalize.placement.declared import declarations_of
+from penalize.placement.records import Record
 from penalize.placement.targets import SAME_LAYOUT, ActivityTarget, Declaration, WeightDeclaration, WeightTarget
 from penalize.regularizers import get
 

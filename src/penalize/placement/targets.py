@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from penalize.errors import ArgumentError, naming
-from penalize.placement.calls import Record
+from penalize.placement.records import Record
 from penalize.placement.sharded import refuse_flattened, sharded_parameter
 from penalize.regularizers import get
 from penalize.regularizers.distributed import adds_up, is_distributed, whole
@@ -171,3 +171,8 @@ class ActivityTarget(Target):
     def entries(self) -> list[tuple[int, torch.Tensor]]:
         """All that is recorded: pairs of a position in the call and a scalar."""
         return [*(self.added.entries if self.added is not None else ()), *self.record.entries]
+
+    @property
+    def without_gradient(self) -> bool:
+        """Whether what is recorded was computed where no gradient comes by."""
+        return self.record.without_gradient or (self.added is not None and self.added.without_gradient)
