@@ -280,7 +280,8 @@ class Weighted(nn.Module):
             return
         if isinstance(value, nn.Parameter):
             self._rename_weight(value, name)
-        value = as_container(value)
+        # torch itself sets the table of modules on the replicas that it makes.
+        value = value if name == "_modules" else as_container(value)
         if isinstance(value, nn.Module):
             self._freeze_below_frozen(value)
         super().__setattr__(name, value)
