@@ -74,7 +74,7 @@ def expected(model, x):
 @pytest.mark.parametrize("kind", ["torch", "layers"])
 def test_calls_at_once_do_not_meet(kind, which):
     threads = 3
-    model, penalties = with_meeting(kind, threads)
+    model, _ = with_meeting(kind, threads)
     models = [model, *(model if which == "one model" else copy.deepcopy(model) for _ in range(threads - 1))]
     xs = inputs(threads)
     for _ in range(5):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.errors import BindError
+from penalize.errors import ArrayError, BindError
 from penalize.evaluation import WeightPenalties, total, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
@@ -65,7 +65,20 @@ class GradientBinding:
     def _check_targets(self) -> None:
         known = {id(parameter) for group in self.optimizer.param_groups for parameter in group["params"]}
         for target in self.penalties.targets:
-            if target.regularizer is not None and not target.frozen and id(target.tensor()) not in known:
+            if target.regularizer is None or target.frozen:
+                continue
+            weight = target.tensor()
+            if not isinstance(weight, nn.Parameter):
+                raise BindError(
+                    f"{target.name}: the module computes this weight from others (it is parametrized or pruned), which "
+                    "no gradient added at the optimizer's step reaches; use loss() instead of bind(), or exclude the "
+                    "target with None"
+                )
+            if not weight.is_floating_point():
+                raise ArrayError(
+                    f"{target.name}: only real floating-point weights can be penalized, got {weight.dtype}"
+                )
+            if id(weight) not in known:
                 raise BindError(
                     f"{target.name}: the optimizer {type(self.optimizer).__name__} does not hold this parameter, so "
                     "its penalty could not act; give the optimizer the parameter, or exclude the target with None"

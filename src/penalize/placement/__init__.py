@@ -8,6 +8,7 @@ from penalize.placement.calls import (
     record_activity,
     record_value,
 )
+from penalize.placement.computed import computed_weights
 from penalize.placement.declared import Declarations, declarations_of, records_below
 from penalize.placement.hooks import install_hooks
 from penalize.placement.records import Record
@@ -40,6 +41,7 @@ __all__ = [
     "WeightTarget",
     "aliases",
     "check_built",
+    "computed_weights",
     "declarations_of",
     "declared_activities",
     "declared_weights",
