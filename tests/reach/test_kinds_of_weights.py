@@ -36,10 +36,12 @@ def test_weights_that_become_complex_are_refused(regularizer, bound):
     model = nn.Linear(3, 2).double()
     penalties = penalize.attach(model, weights={"weight": regularizer})
     penalties.loss()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    if bound:
+        penalties.bind(optimizer)
+        optimizer.step()
     model.to(torch.complex128)
     if bound:
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        penalties.bind(optimizer)
         before = model.weight.detach().clone()
         with pytest.raises(ArrayError, match=r"^weight: .*floating-point.*complex128"):
             optimizer.step()

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from penalize.placement.calls import next_position, record_activity
 from penalize.placement.records import Record
 from penalize.placement.targets import ActivityTarget, Declaration, WeightDeclaration
 
-__all__ = ["Declarations", "declarations_of", "records_below"]
+__all__ = ["Declarations", "RecordActivity", "declarations_of", "records_below"]
 
 ATTRIBUTE = "_penalize_declarations"
 
@@ -71,9 +72,24 @@ def declarations_of(module: nn.Module) -> Declarations | None:
 
 
 def records_below(module: nn.Module) -> Iterator[Record]:
-    """The records of a module and of all modules in it that declare, once each."""
+    """The records of a module and of all modules in it, once each: what they declare, and what was attached to them."""
     for part in module.modules():
         declared = declarations_of(part)
         if declared is not None:
             yield from declared.records()
             yield declared.added
+        for hook in part._forward_hooks.values():
+            if isinstance(hook, RecordActivity):
+                yield hook.target.record
+
+
+class RecordActivity:
+    """Forward hook: records the penalty of a module's output."""
+
+    def __init__(self, target: ActivityTarget) -> None:
+        self.target = target
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        target = self.target
+        if target.regularizer is not None:
+            record_activity(target.record, target.declaration, output, target.name or "the model", next_position())
