@@ -54,6 +54,17 @@ def attach(model: nn.Module, weights: Rules | None = None, activity: Rules | Non
       parts add up, but `value()` is that of the part.
     - `FullyShardedDataParallel`, which flattens parameters, is refused with a TargetError.
 
+    Checkpointing, threads, computed weights
+    ----------------------------------------
+    - What a backward pass calls again (checkpointing) leaves the recorded penalties as they are. With
+      `checkpoint(use_reentrant=True)` activity has no gradient: a loss that asks for it is refused with a TargetError.
+      `torch.compile(fullgraph=True)` around a checkpointed call needs torch's
+      `torch._dynamo.config.skip_fwd_side_effects_in_bwd_under_checkpoint = True`.
+    - Each thread reads the activity of its own calls; one that never called the model, that of the last call in any.
+      Replicas of `nn.DataParallel` refuse activity penalties with a TargetError; those of weights are right.
+    - A parametrized (`torch.nn.utils.parametrizations`) or pruned weight is the target "0.weight", and not its parts,
+      unless a pattern matches these alone. Its penalty goes into `loss()`; `bind` refuses it.
+
     Examples
     --------
     >>> import torch, penalize

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import nn
 from torch._compile import _disable_dynamo
 
 from penalize.binding.gradients import Share
 from penalize.binding.zeroing import when_zeroed
-from penalize.errors import BindError
+from penalize.errors import ArrayError, BindError
 from penalize.evaluation import WeightPenalties, total
 
 __all__ = ["GradientBinding"]
@@ -81,7 +82,9 @@ class GradientBinding:
         for target in self.penalties.targets:
             if target.regularizer is None or target.frozen:
                 continue
-            key = id(target.tensor())
+            weight = target.tensor()
+            _check_weight(target.name, weight)
+            key = id(weight)
             found = holders.get(key, [])
             if len(found) != 1:
                 raise BindError(f"{target.name}: {_not_held_once(self.optimizers, found)}")
@@ -131,6 +134,16 @@ class GradientBinding:
         self._share_out()
         share.add()
         share.forget()
+
+
+def _check_weight(name: str, weight: torch.Tensor) -> None:
+    if not isinstance(weight, nn.Parameter):
+        raise BindError(
+            f"{name}: the module computes this weight from others (it is parametrized or pruned), which no gradient "
+            "added at the optimizer's step reaches; use loss() instead of bind(), or exclude the target with None"
+        )
+    if not weight.is_floating_point():
+        raise ArrayError(f"{name}: only real floating-point weights can be penalized, got {weight.dtype}")
 
 
 def _not_held_once(optimizers: tuple[torch.optim.Optimizer, ...], found: list[Share]) -> str:

@@ -105,7 +105,7 @@ class _Plan:
                     parameters,
                     target.declaration.attribute,
                     held,
-                    held is not None and held.requires_grad,
+                    _kind(held),
                     None if strengths is None else vars(regularizer),
                     None if strengths is None else dict(vars(regularizer)),
                 )
@@ -127,16 +127,22 @@ class _Plan:
 
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
-        for declaration, regularizer, parameters, attribute, tensor, trained, strengths, before in self.seen:
+        for declaration, regularizer, parameters, attribute, tensor, kind, strengths, before in self.seen:
             if declaration.regularizer is not regularizer or parameters.get(attribute) is not tensor:
                 return False
-            if (tensor is not None and tensor.requires_grad is not trained) or strengths != before:
+            # A module that is moved or cast keeps its parameters, and changes what they hold.
+            if _kind(tensor) != kind or strengths != before:
                 return False
         return True
 
 
+def _kind(tensor: torch.Tensor | None) -> Any:
+    return None if tensor is None else (tensor.requires_grad, tensor.dtype, tensor.device)
+
+
 def _is_plain(tensor: torch.Tensor) -> bool:
-    return type(tensor) is nn.Parameter and tensor.layout == torch.strided and not tensor.is_meta
+    plain = type(tensor) is nn.Parameter and tensor.layout == torch.strided and not tensor.is_meta
+    return plain and tensor.is_floating_point()
 
 
 class _Sum(torch.autograd.Function):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
+from penalize.errors import TargetError
 from penalize.placement import ActivityTarget, WeightTarget
 from penalize.regularizers.penalty import penalties
 
@@ -28,7 +29,18 @@ def weight_losses(targets: Iterable[WeightTarget]) -> list[NamedLoss]:
 
 
 def activity_losses(targets: Iterable[ActivityTarget]) -> list[NamedLoss]:
-    """The penalties that the last outermost call recorded, in call order: one for each output of each call."""
+    """The penalties that the last outermost call recorded, in call order: one for each output of each call.
+
+    TargetError, while gradients are asked for, for penalties that have none although the output has one.
+    """
+    targets = list(targets)
+    for target in targets:
+        if target.without_gradient and torch.is_grad_enabled():
+            raise TargetError(
+                f"{target.name or 'the model'}: its penalty has no gradient, as it was computed without one, by "
+                "checkpoint(use_reentrant=True) or another torch.autograd.Function: checkpoint with "
+                "use_reentrant=False; or ask for value() under torch.no_grad()"
+            )
     entries = [(position, target.name, value) for target in targets for position, value in target.entries]
     return [(name, value) for _, name, value in sorted(entries, key=lambda entry: entry[0])]
 

@@ -192,9 +192,8 @@ class Layer(Weighted):
             if isinstance(value, list | tuple):
                 self.add_loss(value)
             elif isinstance(value, torch.Tensor):
-                record_value(
-                    self.declarations.added, value if value.ndim == 0 else value.sum(), self.declarations.position
-                )
+                value = value if value.ndim == 0 else value.sum()
+                record_value(self.declarations.added, value, self.declarations.position, self.name)
             else:
                 raise ArgumentError(f"{self.name}: add_loss takes tensors, got {type(value).__name__}: {value!r:.80}")
 
@@ -272,12 +271,13 @@ class Layer(Weighted):
         """What `function` gives while the layer's own weights are seen in the dtype that it computes in."""
         if not (self._policy.mixed and self.autocast):
             return function(*args, **kwargs)
-        outer = self._weights_as
-        self._weights_as = self.compute_dtype
+        computing = self._computing.own
+        outer = computing.weights_as
+        computing.weights_as = self.compute_dtype
         try:
             return function(*args, **kwargs)
         finally:
-            self._weights_as = outer
+            computing.weights_as = outer
 
     def _record_activity(self, output: Any) -> None:
         if torch.compiler.is_exporting():

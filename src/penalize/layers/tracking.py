@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.placement import ActivityTarget, Layout, WeightTarget, declarations_of
+from penalize.placement import ActivityTarget, Layout, WeightTarget, computed_weights, declarations_of
 
 __all__ = ["as_container", "declared_targets", "weights_below"]
 
@@ -27,8 +27,10 @@ def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[Activi
         if declared is not None:
             layer = str(getattr(part, "name", type(part).__name__))
             activities.append(ActivityTarget(layer, part, declared.activity, declared.record, declared.added))
+            computed = computed_weights(part)
             for name, weight in declared.weights.items():
-                if trainable and weight.regularizer is not None and part._parameters.get(weight.attribute) is not None:
+                is_there = part._parameters.get(weight.attribute) is not None or weight.attribute in computed
+                if trainable and weight.regularizer is not None and is_there:
                     weights.append(WeightTarget(f"{layer}.{name}", part, weight))
         for child in part.children():
             visit(child, trainable)

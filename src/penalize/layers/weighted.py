@@ -19,10 +19,17 @@ from penalize.layers.creation import account_for, filled_later
 from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.tracking import as_container, declared_targets, weights_below
 from penalize.layers.weights import Weight
-from penalize.placement import Declarations, Layout
+from penalize.placement import Declarations, Layout, PerThread
 from penalize.regularizers.penalty import check_penalty
 
 __all__ = ["Weighted"]
+
+
+class Computing:
+    """The dtype in which a layer of mixed precision sees its own weights while it computes."""
+
+    def __init__(self) -> None:
+        self.weights_as: torch.dtype | None = None
 
 
 class Weighted(nn.Module):
@@ -34,7 +41,7 @@ class Weighted(nn.Module):
         self._name = name
         self._policy = policy
         self._trainable = trainable
-        self._weights_as: torch.dtype | None = None
+        self._computing = PerThread(Computing)
 
     # What a subclass uses.
 
@@ -261,9 +268,9 @@ class Weighted(nn.Module):
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
         # While a layer of mixed precision computes, it sees its own weights in the dtype that it computes in.
-        dtype = self.__dict__.get("_weights_as")
-        if dtype is not None and name in self._parameters and isinstance(value, torch.Tensor):
-            return value.to(dtype) if value.is_floating_point() else value
+        if isinstance(value, torch.Tensor) and name in self._parameters and value.is_floating_point():
+            dtype = self._computing.own.weights_as
+            return value if dtype is None else value.to(dtype)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -273,7 +280,8 @@ class Weighted(nn.Module):
             return
         if isinstance(value, nn.Parameter):
             self._rename_weight(value, name)
-        value = as_container(value)
+        # torch itself sets the table of modules on the replicas that it makes.
+        value = value if name == "_modules" else as_container(value)
         if isinstance(value, nn.Module):
             self._freeze_below_frozen(value)
         super().__setattr__(name, value)

@@ -1,7 +1,6 @@
 """WHERE a penalty is paid: choosing parameters and outputs, and recording activity."""
 
 from penalize.placement.calls import (
-    Record,
     enter_call,
     exit_call,
     next_position,
@@ -9,8 +8,10 @@ from penalize.placement.calls import (
     record_activity,
     record_value,
 )
+from penalize.placement.computed import computed_weights
 from penalize.placement.declared import Declarations, declarations_of, records_below
 from penalize.placement.hooks import install_hooks
+from penalize.placement.records import Record
 from penalize.placement.selection import (
     Rules,
     aliases,
@@ -25,12 +26,14 @@ from penalize.placement.selection import (
     select_weights,
 )
 from penalize.placement.targets import ActivityTarget, Declaration, Layout, Target, WeightDeclaration, WeightTarget
+from penalize.placement.threads import PerThread
 
 __all__ = [
     "ActivityTarget",
     "Declaration",
     "Declarations",
     "Layout",
+    "PerThread",
     "Record",
     "Rules",
     "Target",
@@ -38,6 +41,7 @@ __all__ = [
     "WeightTarget",
     "aliases",
     "check_built",
+    "computed_weights",
     "declarations_of",
     "declared_activities",
     "declared_weights",

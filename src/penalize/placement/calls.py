@@ -9,59 +9,69 @@ import torch
 from torch import nn
 
 from penalize.errors import TargetError
+from penalize.placement.records import Record, Recorded
+from penalize.placement.threads import PerThread
+from penalize.placement.torchs import backward_under_way, in_forward_of_function, is_replica
 from penalize.regularizers.penalty import activity_penalty, refuse_nan
 
 if TYPE_CHECKING:
     from penalize.placement.targets import Declaration
 
-__all__ = ["Record", "enter_call", "exit_call", "next_position", "output_tensors", "record_activity", "record_value"]
+__all__ = ["enter_call", "exit_call", "next_position", "output_tensors", "record_activity", "record_value"]
 
 
-class Record:
-    """The penalties that one target gave in the last outermost call: pairs of a position in that call and a scalar.
+class _Call:
+    """The outermost module whose call is under way, and how many positions were given out since it began.
 
-    Positions are those of `enter_call`: calls are counted as they begin, so that a layer stands before those inside.
-
-    Copies and pickles are empty: penalties belong to the call that made them.
+    `backward` is the backward pass inside which it is called, `before` the call that is under way outside of that, and
+    `aside` what the records held until then.
     """
 
-    def __init__(self) -> None:
-        self.entries: list[tuple[int, torch.Tensor]] = []
-
-    def clear(self) -> None:
-        """Forget what was recorded."""
-        # A new list: `torch.compile` need not look into the old one, nor guard the tensors in it.
-        self.entries = []
-
-    def __reduce__(self) -> tuple[type[Record], tuple[()]]:
-        return Record, ()
-
-
-class _CurrentCall:
-    """The outermost module whose call is under way, and how many positions were given out since it began."""
-
-    def __init__(self) -> None:
+    def __init__(self, backward: int = -1, before: _Call | None = None) -> None:
         self.outermost: nn.Module | None = None
         self.positions = 0
+        self.replica = False
+        self.training = False
+        self.backward = backward
+        self.before = before
+        self.aside: list[tuple[Record, Recorded]] = []
 
 
-_current = _CurrentCall()
+class _Thread:
+    def __init__(self) -> None:
+        self.call = _Call()
+
+
+_threads = PerThread(_Thread)
 
 
 def enter_call(module: nn.Module, records: Iterable[Record]) -> int:
     """Begin a call, and give its position. When it is the outermost one, `records`, those of the module and all below
     it, are cleared.
 
+    A call inside a backward pass, where checkpointing computes once more what it did not keep, computes all penalties
+    as the one before it did, but leaves no trace: at its end, the records are as they were.
+
     Under `torch.export` nothing is cleared or recorded, so that the exported graph holds no trace of penalties, and the
     position is 0.
     """
     if torch.compiler.is_exporting():
         return 0
+    thread = _threads.own
+    if not torch.compiler.is_compiling():
+        backward = backward_under_way()
+        if backward != thread.call.backward:
+            records = list(records)
+            thread.call = _Call(backward, thread.call)
+            thread.call.aside = [(record, record.state()) for record in records]
+    call = thread.call
     # A call that ended without `exit_call` (an error in a compiled graph) leaves its module here; calling the same
     # module again begins anew.
-    if _current.outermost is None or _current.outermost is module:
-        _current.outermost = module
-        _current.positions = 0
+    if call.outermost is None or call.outermost is module:
+        call.outermost = module
+        call.positions = 0
+        call.replica = is_replica(module)
+        call.training = module.training
         for record in records:
             record.clear()
     return next_position()
@@ -69,22 +79,45 @@ def enter_call(module: nn.Module, records: Iterable[Record]) -> int:
 
 def exit_call(module: nn.Module) -> None:
     """End a call that `enter_call` began."""
-    if not torch.compiler.is_exporting() and _current.outermost is module:
-        _current.outermost = None
+    if torch.compiler.is_exporting():
+        return
+    thread = _threads.own
+    call = thread.call
+    if call.outermost is module:
+        call.outermost = None
+        if not torch.compiler.is_compiling() and call.before is not None:
+            for record, state in call.aside:
+                record.restore(state)
+            thread.call = call.before
 
 
 def next_position() -> int:
     """The next position in the outermost call that is under way; 0 under `torch.export`."""
     if torch.compiler.is_exporting():
         return 0
-    _current.positions += 1
-    return _current.positions
+    call = _threads.own.call
+    call.positions += 1
+    return call.positions
 
 
-def record_value(record: Record, value: torch.Tensor, position: int) -> None:
+def record_value(record: Record, value: torch.Tensor, position: int, target: str) -> None:
     """Append a scalar to a record, at a position in the outermost call."""
-    if not torch.compiler.is_exporting():
-        record.entries.append((position, value))
+    if torch.compiler.is_exporting():
+        return
+    call = _threads.own.call
+    if torch.compiler.is_compiling():
+        # Who called the graph is not known in it: a model that trains should not be without gradients.
+        if not torch.is_grad_enabled() and call.training:
+            record.without_gradient = True
+    else:
+        if call.replica:
+            raise TargetError(
+                f"{target}: the activity of torch.nn.DataParallel's replicas cannot be penalized, as nothing that they "
+                "record comes back to the model; use torch.nn.parallel.DistributedDataParallel instead"
+            )
+        if in_forward_of_function():
+            record.without_gradient = True
+    record.entries.append((position, value))
 
 
 def record_activity(record: Record, declaration: Declaration, output: Any, target: str, position: int) -> None:
@@ -99,7 +132,7 @@ def record_activity(record: Record, declaration: Declaration, output: Any, targe
         # First whether a graph is being made: it must not depend on what was checked.
         if not torch.compiler.is_compiling() and not declaration.checked and not value.is_meta:
             _check_once(declaration, value, tensor, target)
-        record_value(record, value, position)
+        record_value(record, value, position, target)
 
 
 def _check_once(declaration: Declaration, value: torch.Tensor, tensor: torch.Tensor, target: str) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.placement.calls import Record
+from penalize.placement.calls import next_position, record_activity
+from penalize.placement.records import Record
 from penalize.placement.targets import ActivityTarget, Declaration, WeightDeclaration
 
-__all__ = ["Declarations", "declarations_of", "records_below"]
+__all__ = ["Declarations", "RecordActivity", "declarations_of", "records_below"]
 
 ATTRIBUTE = "_penalize_declarations"
 
@@ -23,9 +24,8 @@ class Declarations:
     that `attach` put on its output: the module pays for them as for its own activity.
 
     A module that declares keeps one under the attribute `_penalize_declarations`. `built` is False while the weights
-    that it declares do not exist yet. While `collected` is a list, outputs are put there instead of being penalized: by
-    a layer around it that calls it once a timestep and pays for all steps once. `position` is that of its last call in
-    the outermost one.
+    that it declares do not exist yet. `collected` is for a layer around it that calls it once a timestep and pays for
+    all steps once; it and `position` are each thread's own.
     """
 
     def __init__(self) -> None:
@@ -35,8 +35,24 @@ class Declarations:
         self.record = Record()
         self.placed: list[ActivityTarget] = []
         self.added = Record()
-        self.collected: list[Any] | None = None
-        self.position = 0
+
+    @property
+    def position(self) -> int:
+        """The position of the module's last call in the outermost one."""
+        return self.record.threads.own.position
+
+    @position.setter
+    def position(self, position: int) -> None:
+        self.record.threads.own.position = position
+
+    @property
+    def collected(self) -> list[Any] | None:
+        """While this is a list, outputs are put there instead of being penalized."""
+        return self.record.threads.own.collected
+
+    @collected.setter
+    def collected(self, collected: list[Any] | None) -> None:
+        self.record.threads.own.collected = collected
 
     def paying(self) -> list[tuple[Declaration, Record]]:
         """Each regularizer of the module's output with the record of its penalties; none under `torch.export`."""
@@ -56,9 +72,24 @@ def declarations_of(module: nn.Module) -> Declarations | None:
 
 
 def records_below(module: nn.Module) -> Iterator[Record]:
-    """The records of a module and of all modules in it that declare, once each."""
+    """The records of a module and of all modules in it, once each: what they declare, and what was attached to them."""
     for part in module.modules():
         declared = declarations_of(part)
         if declared is not None:
             yield from declared.records()
             yield declared.added
+        for hook in part._forward_hooks.values():
+            if isinstance(hook, RecordActivity):
+                yield hook.target.record
+
+
+class RecordActivity:
+    """Forward hook: records the penalty of a module's output."""
+
+    def __init__(self, target: ActivityTarget) -> None:
+        self.target = target
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
+        target = self.target
+        if target.regularizer is not None:
+            record_activity(target.record, target.declaration, output, target.name or "the model", next_position())

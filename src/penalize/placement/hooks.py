@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
-from penalize.placement.calls import Record, enter_call, exit_call, next_position, record_activity
-from penalize.placement.declared import Declarations, declarations_of, records_below
+from penalize.placement.calls import enter_call, exit_call
+from penalize.placement.declared import Declarations, RecordActivity, declarations_of, records_below
+from penalize.placement.records import Record
 from penalize.placement.targets import ActivityTarget
 
 __all__ = ["Handle", "install_hooks"]
@@ -32,13 +34,31 @@ class _Placed:
         self.declared.placed.remove(self.target)
 
 
-class _EnterCall:
-    """Forward pre-hook: begins a call of a module that holds activity targets."""
+class _Installations:
+    """How often something was attached, to whatever: then what a call clears has to be looked up again."""
 
-    def __init__(self, records: list[Record]) -> None:
-        self.records = records
+    def __init__(self) -> None:
+        self.count = 0
+
+
+_installations = _Installations()
+
+
+class _EnterCall:
+    """Forward pre-hook: begins a call of a module that holds activity targets, of whichever `attach`."""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+        self.looked_up = -1
 
     def __call__(self, module: nn.Module, args: Any) -> None:
+        if torch.compiler.is_compiling():
+            # A graph is made once, and would be made anew for what is looked up later.
+            enter_call(module, records_below(module))
+            return
+        if self.looked_up != _installations.count:
+            self.records = list(records_below(module))
+            self.looked_up = _installations.count
         enter_call(module, self.records)
 
 
@@ -47,19 +67,6 @@ class _ExitCall:
 
     def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
         exit_call(module)
-
-
-class _RecordActivity:
-    """Forward hook: records the penalty of a module's output."""
-
-    def __init__(self, target: ActivityTarget) -> None:
-        self.target = target
-
-    def __call__(self, module: nn.Module, args: Any, output: Any) -> None:
-        if self.target.regularizer is not None:
-            record_activity(
-                self.target.record, self.target.declaration, output, self.target.name or "the model", next_position()
-            )
 
 
 def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[Handle]:
@@ -80,18 +87,17 @@ def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[H
             handles.append(_Placed(declared, target))
     for module in model.modules():
         parts = {id(part) for part in module.modules()}
-        records = [target.record for target in hooked if id(target.module) in parts]
         begins_calls_itself = declarations_of(module) is not None
-        if records or (parts & holders and not begins_calls_itself):
+        if any(id(target.module) in parts for target in hooked) or (parts & holders and not begins_calls_itself):
             callers.append(module)
-            begin = _EnterCall([*records, *records_below(module)])
-            handles.append(module.register_forward_pre_hook(begin, prepend=True))
+            handles.append(module.register_forward_pre_hook(_EnterCall(), prepend=True))
     for target in hooked:
-        hook = _RecordActivity(target)
+        hook = RecordActivity(target)
         handles.append(target.module.register_forward_hook(hook, prepend=_hands_on_parts(target.module)))
     # The end of a call comes after its module's own activity is recorded: hooks run in the order of registration.
     for module in callers:
         handles.append(module.register_forward_hook(_ExitCall(), always_call=True))
+    _installations.count += 1
     return handles
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +11,9 @@ from torch import nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from penalize.errors import ArgumentError, ArrayError, PenalizeError, TargetError, nearest
-from penalize.placement.calls import Record
+from penalize.placement.computed import computed_weights, present_weight
 from penalize.placement.declared import declarations_of
+from penalize.placement.records import Record
 from penalize.placement.targets import SAME_LAYOUT, ActivityTarget, Declaration, WeightDeclaration, WeightTarget
 from penalize.regularizers import get
 
@@ -35,19 +36,24 @@ Rules = Mapping[Any, Any]
 
 @dataclass
 class _Candidate:
-    """One parameter, or one module, under all the names that the model has for it."""
+    """One parameter, or one module, under all the names that the model has for it.
+
+    For a weight that a module computes, `thing` stands for it, and `made_of` are the parameters behind it.
+    """
 
     names: list[str]
     module: nn.Module
     attribute: str
     thing: Any
+    made_of: Sequence[nn.Parameter] = ()
 
     def matches(self, key: Any) -> bool:
         if isinstance(key, str):
             return any(fnmatch.fnmatchcase(name, key) for name in self.names)
         if isinstance(key, type):
             return isinstance(self.module, key)
-        return any(key(name, self.thing) for name in self.names)
+        thing = present_weight(self.module, self.attribute, self.names[0]) if self.made_of else self.thing
+        return any(key(name, thing) for name in self.names)
 
 
 def select_weights(model: nn.Module, rules: Rules) -> dict[str, WeightTarget]:
@@ -161,12 +167,15 @@ def _first_names(candidates: list[_Candidate]) -> dict[str, str]:
 
 
 def _parameters(model: nn.Module) -> list[_Candidate]:
-    found: dict[int, _Candidate] = {}
+    found: dict[Any, _Candidate] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
+        before = f"{prefix}." if prefix else ""
         for attribute, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
-            name = f"{prefix}.{attribute}" if prefix else attribute
             known = found.setdefault(id(parameter), _Candidate([], module, attribute, parameter))
-            known.names.append(name)
+            known.names.append(f"{before}{attribute}")
+        for attribute, made_of in computed_weights(module).items():
+            known = found.setdefault((module, attribute), _Candidate([], module, attribute, object(), made_of))
+            known.names.append(f"{before}{attribute}")
     return list(found.values())
 
 
@@ -193,8 +202,11 @@ def _apply(rules: Rules, candidates: list[_Candidate], argument: str, kind: str)
             names = [name for candidate in candidates for name in candidate.names if name]
             hint = nearest(key, names) if isinstance(key, str) else nearest("", names)
             raise TargetError(f"{argument}[{_shown(key)}] matches no {kind} of the model: {hint}")
+        # A key that matches a computed weight means that one, and not also what it is computed from.
+        behind = {id(parameter) for candidate in matched for parameter in candidate.made_of}
         for candidate in matched:
-            chosen[id(candidate.thing)] = regularizer
+            if id(candidate.thing) not in behind:
+                chosen[id(candidate.thing)] = regularizer
     return chosen
 
 

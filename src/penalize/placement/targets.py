@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from penalize.errors import ArgumentError, naming
-from penalize.placement.calls import Record
+from penalize.placement.computed import computed_weights, present_weight
+from penalize.placement.records import Record
 from penalize.placement.sharded import refuse_flattened, sharded_parameter
 from penalize.regularizers import get
 from penalize.regularizers.distributed import adds_up, is_distributed, whole
@@ -123,7 +124,7 @@ class WeightTarget(Target):
         attribute = self.declaration.attribute
         # Past `__getattr__`, through which a layer of mixed precision sees its weights cast while it computes.
         held = self.module._parameters.get(attribute)
-        tensor: torch.Tensor = getattr(self.module, attribute) if held is None else held
+        tensor = present_weight(self.module, attribute, self.name) if held is None else held
         refuse_flattened(tensor, self.name)
         return sharded_parameter(self.module, attribute, tensor)
 
@@ -149,10 +150,13 @@ class WeightTarget(Target):
 
     @property
     def frozen(self) -> bool:
-        """Whether the parameter takes no gradient, so that its penalty counts nothing.
+        """Whether the parameter, or all that it is computed from, takes no gradient: its penalty counts nothing then.
 
         Tensors swapped in by `torch.func.functional_call` are no parameters and always count.
         """
+        made_of = computed_weights(self.module).get(self.declaration.attribute)
+        if made_of:
+            return not any(parameter.requires_grad for parameter in made_of)
         tensor = self.tensor()
         return isinstance(tensor, nn.Parameter) and not tensor.requires_grad
 
@@ -171,3 +175,8 @@ class ActivityTarget(Target):
     def entries(self) -> list[tuple[int, torch.Tensor]]:
         """All that is recorded: pairs of a position in the call and a scalar."""
         return [*(self.added.entries if self.added is not None else ()), *self.record.entries]
+
+    @property
+    def without_gradient(self) -> bool:
+        """Whether what is recorded was computed where no gradient comes by."""
+        return self.record.without_gradient or (self.added is not None and self.added.without_gradient)
