@@ -201,7 +201,8 @@ def assert_same_step(model, reference, before, tolerance):
     """Weights agree, measured by the step that was taken."""
     for (name, weight), expected in zip(model.named_parameters(), reference.parameters(), strict=True):
         step = (expected - before[name]).abs().max()
-        assert (weight - expected).abs().max() <= tolerance * step, name
+        # The bias of attention's keys has no gradient but rounding.
+        assert (weight - expected).abs().max() <= tolerance * step + 1e-18, name
 
 
 def train_step(model, penalties, inputs, bound, between=lambda: None):
