@@ -7,7 +7,7 @@ each is read from memory once. Other devices run multi-tensor operations on all 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -72,7 +72,7 @@ class Strengthened:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors; `row` is what `forward` gave beside the value."""
         if not self.on_cpu:
             found = torch._foreach_mul(list(tensors), 0.0)
-            self._add_together(found, tensors, range(len(tensors)))
+            self._add_together(found, tensors)
             torch._foreach_mul_(found, factor)
             return list(found)
         scale = float(factor)
@@ -101,14 +101,10 @@ class Strengthened:
 
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        if not self.on_cpu:
-            self._add_together(gradients, tensors, range(len(tensors)))
-            return
-        together = [i for i in self.large if not (tensors[i].is_contiguous() and gradients[i].is_contiguous())]
-        self._add_together(gradients, tensors, [*self.small, *together] if together else self.small)
-        for index in self.large:
-            if index in together:
-                continue
+        # Only what is contiguous has pieces that lie behind each other.
+        alone = {i for i in self.large if tensors[i].is_contiguous() and gradients[i].is_contiguous()}
+        self._add_together(gradients, tensors, alone)
+        for index in alone:
             l1, l2 = self.l1[index], 2 * self.l2[index]
             for g, piece in zip(_pieces(gradients[index].view(-1)), _pieces(tensors[index].view(-1)), strict=True):
                 if l2:
@@ -122,18 +118,17 @@ class Strengthened:
         row: torch.Tensor = _flatten_dense_tensors([tensors[i] for i in self.small])  # type: ignore[no-untyped-call]
         return row if row.dtype == self.wide else row.to(self.wide)
 
-    def _add_together(self, gradients: Tensors, tensors: Tensors, chosen: Sequence[int]) -> None:
-        everything = len(chosen) == len(tensors)
-        for strength, found in self.by_l1.items():
-            indices = found if everything else [index for index in found if index in chosen]
-            if indices:
-                signs = torch._foreach_sign([tensors[index] for index in indices])
-                torch._foreach_add_([gradients[index] for index in indices], signs, alpha=strength)
-        for strength, found in self.by_l2.items():
-            indices = found if everything else [index for index in found if index in chosen]
-            if indices:
-                held = [tensors[index] for index in indices]
-                torch._foreach_add_([gradients[index] for index in indices], held, alpha=2 * strength)
+    def _add_together(self, gradients: Tensors, tensors: Tensors, left_out: Collection[int] = ()) -> None:
+        for by_strength, of_signs in ((self.by_l1, True), (self.by_l2, False)):
+            for strength, indices in by_strength.items():
+                chosen = [index for index in indices if index not in left_out] if left_out else indices
+                if not chosen:
+                    continue
+                held = [tensors[index] for index in chosen]
+                if of_signs:
+                    torch._foreach_add_([gradients[i] for i in chosen], torch._foreach_sign(held), alpha=strength)
+                else:
+                    torch._foreach_add_([gradients[i] for i in chosen], held, alpha=2 * strength)
 
     def _value_by_norms(self, tensors: Tensors) -> list[torch.Tensor]:
         parts = []

@@ -54,6 +54,7 @@ class Generated:
         self.l1, self.l2 = list(l1), list(l2)
         self.l1_there, self.l2_there = (torch.tensor(each, dtype=dtype, device=first.device) for each in (l1, l2))
 
+    @torch.no_grad()
     def prepare(self, tensors: Tensors) -> None:
         """Generate the kernels now instead of at the first step; an `ArgumentError` when that cannot be done here."""
         try:
@@ -64,7 +65,6 @@ class Generated:
                 f"compile(): torch.compile generates no kernel for {tensors[0].device}: {error}"
             ) from error
 
-    @torch.no_grad()
     def forward(self, tensors: Tensors) -> tuple[torch.Tensor, list[torch.Tensor]]:
         """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, and its gradients, for `gradients`."""
         value, gradients = self.kernels.value_and_gradients(list(tensors), self.l1_there, self.l2_there)
@@ -76,7 +76,6 @@ class Generated:
             return kept
         return list(torch._foreach_mul(kept, factor))
 
-    @torch.no_grad()
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
         self.kernels.add_gradients(list(gradients), list(tensors), self.l1_there, self.l2_there)

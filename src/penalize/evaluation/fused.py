@@ -78,9 +78,8 @@ class Group:
             Strengthened(l1, l2, self.weights) if kernels is None else Generated(l1, l2, self.weights, kernels)
         )
 
-    @torch.no_grad()
     def add_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Add the gradient of the penalty of each weight to one of these tensors of their shapes."""
+        """Add the gradient of the penalty of each weight to one of these tensors of their shapes; without a graph."""
         self.evaluator.add_gradients(gradients, self.weights)
 
 
