@@ -58,6 +58,9 @@ class Share:
         self.penalties = penalties
         # By the identity of the parameter. A gradient that is another tensor now is not what was added to.
         self.added: dict[int, weakref.ref[torch.Tensor]] = {}
+        # The targets that take a proximal step instead, and by how much their gradients were clipped.
+        self.shrunk: list[WeightTarget] = []
+        self.clipped = 1.0
 
     def waits(self) -> bool:
         """Whether gradients that were added ahead still wait for the optimizer's step."""
@@ -69,8 +72,13 @@ class Share:
         )
 
     def forget(self) -> None:
-        """Begin a new cycle: the optimizer made its step, or zeroed the gradients."""
+        """The optimizer makes its step: what was added is used up."""
         self.added.clear()
+
+    def begin(self) -> None:
+        """Begin a new cycle: the optimizer zeroed the gradients."""
+        self.forget()
+        self.clipped = 1.0
 
     @torch.no_grad()
     def values(self) -> list[torch.Tensor]:

@@ -88,7 +88,7 @@ class Penalties(Mapping[str, Target]):
         """The sum of all penalties as a number, bound or not: what is being paid in all."""
         return float(total(self.losses, self._device))
 
-    def bind(self, *optimizers: torch.optim.Optimizer) -> Self:
+    def bind(self, *optimizers: torch.optim.Optimizer, proximal: bool = False) -> Self:
         """Let weight penalties act inside `optimizer.step()`, once a step however many backward passes came before.
 
         Their gradients are added to those that the optimizer is about to read: in closed form where the regularizer
@@ -97,8 +97,16 @@ class Penalties(Mapping[str, Target]):
         Of several optimizers, each adds the gradients of the parameters that it holds. Copies of an optimizer are not
         bound. Returns itself.
 
-        Raises `BindError` when already bound, when no optimizer or more than one holds the parameter of a target, and
-        when a step is to be differentiated. Sparse gradients are refused at the step.
+        With `proximal=True` penalties that have a proximal step (`prox`) add no gradient: after the optimizer's step w,
+        the weight becomes argmin_x R(x) + sum((x - w)**2 / (2 h)), with h the step size that the optimizer has for each
+        coordinate, which makes weights exactly 0. That is known of SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad and
+        Adamax, of torch.optim and of penalize.optimizers. Parameters that the step leaves out stay as they are. Clip
+        gradients with `clip_grad_norm_` of this object only. The learning rate must fit the scale of the weights. A
+        decoupled weight decay (AdamW's default) moves the solution, and warns.
+
+        Raises `BindError` when already bound, when no optimizer or more than one holds the parameter of a target, when
+        a step is to be differentiated, and for optimizers and penalties whose proximal step could not be right. Sparse
+        gradients are refused at the step.
 
         >>> import torch, penalize
         >>> model = torch.nn.Linear(1, 1, bias=False)
@@ -117,7 +125,7 @@ class Penalties(Mapping[str, Target]):
                 raise ArgumentError(f"bind takes a torch.optim.Optimizer, got {type(optimizer).__name__}")
         if not optimizers:
             raise ArgumentError("bind takes at least one torch.optim.Optimizer, got none")
-        self._binding = GradientBinding(self._fused, tuple(dict.fromkeys(optimizers)))
+        self._binding = GradientBinding(self._fused, tuple(dict.fromkeys(optimizers)), proximal)
         return self
 
     def backward(self) -> None:
@@ -152,6 +160,15 @@ class Penalties(Mapping[str, Target]):
             raise BindError("backward() adds the gradients of bound penalties: bind() them first, or use loss()")
         self._binding.backward()
 
+    def clip_grad_norm_(self, max_norm: float, norm_type: float = 2.0) -> torch.Tensor:
+        """`backward()`, then `torch.nn.utils.clip_grad_norm_` of all parameters of the optimizers; returns their norm.
+
+        Proximal steps shrink by as much less as gradients were clipped: without that the solution would be another.
+        """
+        self.backward()
+        assert self._binding is not None
+        return self._binding.clip_grad_norm_(max_norm, norm_type)
+
     @property
     def optimizers(self) -> tuple[torch.optim.Optimizer, ...]:
         """The optimizers in whose steps weight penalties act."""
@@ -177,11 +194,10 @@ class Penalties(Mapping[str, Target]):
     def compile(self) -> Self:
         """Generate kernels with `torch.compile`, which read each large weight once for value and gradient.
 
-        It is for large models: on two cores the L1L2 gradients of 25 million parameters take half the time. It takes
-        seconds, here and not at the first step, and on CPUs a C++ compiler. Weights of up to 16,384 values on CPUs,
-        and regularizers other than L1, L2 and L1L2 of plain strengths, go as before. A change of strengths needs no
-        new kernel, other shapes do. While `loss()` waits for `backward()`, it holds one more copy of these weights.
-        Inside a step that is compiled as a whole nothing changes: it generates its own. Returns itself.
+        It pays for large models. It takes seconds, here and not at the first step, and on CPUs a C++ compiler. Weights
+        of up to 16,384 values on CPUs, and regularizers other than L1, L2 and L1L2 of plain strengths, go as before.
+        Strengths may change, other shapes need new kernels. While `loss()` waits for its backward pass, it holds one
+        more copy of these weights. A step that is compiled as a whole generates its own. Returns itself.
 
         Raises `ArgumentError` when no kernel can be generated here; the penalties go on as before.
 

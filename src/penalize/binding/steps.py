@@ -11,9 +11,11 @@ from torch import nn
 from torch._compile import _disable_dynamo
 
 from penalize.binding.gradients import Share
+from penalize.binding.proximal import proximal_targets, shrink, warn_of_decay
 from penalize.binding.zeroing import when_zeroed
 from penalize.errors import ArrayError, BindError
-from penalize.evaluation import WeightPenalties, total
+from penalize.evaluation import WeightPenalties, total, weight_losses
+from penalize.regularizers.distributed import is_distributed, whole
 
 __all__ = ["GradientBinding"]
 
@@ -22,14 +24,18 @@ class GradientBinding:
     """Adds the gradients of weight penalties inside `optimizer.step()`, once a step, before the optimizer reads them.
 
     Each optimizer adds those of the parameters that it holds. With a closure the gradients are added after each
-    evaluation of it, and the loss that it returns to the optimizer contains the penalties.
+    evaluation of it, and the loss that it returns to the optimizer contains the penalties. When proximal, penalties
+    that have a proximal step take it after the optimizer's, instead.
     """
 
-    def __init__(self, penalties: WeightPenalties, optimizers: tuple[torch.optim.Optimizer, ...]) -> None:
+    def __init__(
+        self, penalties: WeightPenalties, optimizers: tuple[torch.optim.Optimizer, ...], proximal: bool = False
+    ) -> None:
         self.penalties = penalties
         self.optimizers = optimizers
+        self.proximal = proximal
         # One optimizer has all targets, and shares the plan with `loss()`.
-        alone = len(optimizers) == 1
+        alone = len(optimizers) == 1 and not proximal
         self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
         self._shared_out: Any = None
         self._share_out()
@@ -37,6 +43,12 @@ class GradientBinding:
             share.optimizer.register_step_pre_hook(functools.partial(self._before_step, share)).remove
             for share in self._shares
         ]
+        if proximal:
+            warn_of_decay(optimizers)
+            self._undo += [
+                share.optimizer.register_step_post_hook(functools.partial(self._after_step, share)).remove
+                for share in self._shares
+            ]
         self._hears_zeroing = False
 
     def remove(self) -> None:
@@ -56,9 +68,19 @@ class GradientBinding:
                 )
         if not self._hears_zeroing:
             self._hears_zeroing = True
-            self._undo += [when_zeroed(share.optimizer, share.forget) for share in self._shares]
+            self._undo += [when_zeroed(share.optimizer, share.begin) for share in self._shares]
         for share in self._shares:
             share.add_ahead()
+
+    def clip_grad_norm_(self, max_norm: float, norm_type: float) -> torch.Tensor:
+        """Clip the gradients of all parameters together; the next proximal steps know by how much."""
+        optimizers = [share.optimizer for share in self._shares]
+        parameters = [p for each in optimizers for group in each.param_groups for p in group["params"]]
+        norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
+        coefficient = min(1.0, max_norm / (float(whole(norm) if is_distributed(norm) else norm) + 1e-6))
+        for share in self._shares:
+            share.clipped = coefficient
+        return norm
 
     def _share_out(self) -> None:
         """Give each optimizer its targets, where parameters or optimizers are others than before.
@@ -94,7 +116,12 @@ class GradientBinding:
                     "(differentiable=True), and what is added in a step has no graph; use loss() instead of bind()"
                 )
             targets[found[0]].append(target)
-        if len(self._shares) > 1:
+        if self.proximal:
+            shrunk = {share: proximal_targets(share.optimizer, own) for share, own in targets.items()}
+            for share, chosen in shrunk.items():
+                share.shrunk = chosen
+                targets[share] = [target for target in targets[share] if target not in chosen]
+        if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own, self.penalties.kernels)
         self._shared_out = now
@@ -118,6 +145,11 @@ class GradientBinding:
         penalized = self._penalized(share, closure)
         return ((itself, penalized), {}) if given else (args, {**kwargs, "closure": penalized})
 
+    @_disable_dynamo
+    def _after_step(self, share: Share, *_: Any) -> None:
+        shrink(share.optimizer, share.shrunk, share.clipped)
+        share.clipped = 1.0
+
     def _penalized(self, share: Share, closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
             loss = closure()
@@ -126,6 +158,7 @@ class GradientBinding:
                 return None
             with torch.no_grad():
                 values = [value for each in self._shares for value in each.values()]
+                values += [value for each in self._shares for _, value in weight_losses(each.shrunk)]
                 return loss + total(values, lambda: torch.as_tensor(loss).device)
 
         return evaluate

@@ -3,5 +3,17 @@
 from penalize.evaluation.fused import Group, WeightPenalties
 from penalize.evaluation.reference import activity_losses, total, weight_losses
 from penalize.evaluation.report import Report, ReportRow, report
+from penalize.evaluation.shrinking import StepSizes, shrink_
 
-__all__ = ["Report", "ReportRow", "Group", "WeightPenalties", "activity_losses", "report", "total", "weight_losses"]
+__all__ = [
+    "Group",
+    "Report",
+    "ReportRow",
+    "StepSizes",
+    "WeightPenalties",
+    "activity_losses",
+    "report",
+    "shrink_",
+    "total",
+    "weight_losses",
+]
