@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from penalize.binding.proximal import Clipping
 from penalize.errors import BindError
 from penalize.evaluation import Group, WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
@@ -58,9 +59,9 @@ class Share:
         self.penalties = penalties
         # By the identity of the parameter. A gradient that is another tensor now is not what was added to.
         self.added: dict[int, weakref.ref[torch.Tensor]] = {}
-        # The targets that take a proximal step instead, and by how much their gradients were clipped.
+        # The targets that take a proximal step instead, and by how much their gradients are clipped.
         self.shrunk: list[WeightTarget] = []
-        self.clipped = 1.0
+        self.clipping = Clipping()
 
     def waits(self) -> bool:
         """Whether gradients that were added ahead still wait for the optimizer's step."""
@@ -78,7 +79,7 @@ class Share:
     def begin(self) -> None:
         """Begin a new cycle: the optimizer zeroed the gradients."""
         self.forget()
-        self.clipped = 1.0
+        self.clipping.coefficient = 1.0
 
     @torch.no_grad()
     def values(self) -> list[torch.Tensor]:

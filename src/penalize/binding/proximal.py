@@ -17,7 +17,7 @@ from penalize.regularizers.base import has_prox
 from penalize.regularizers.distributed import adds_up, is_distributed
 from penalize.regularizers.norms import strengths_of
 
-__all__ = ["proximal_targets", "shrink"]
+__all__ = ["Clipping", "proximal_targets", "shrink"]
 
 
 def proximal_targets(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget]) -> list[WeightTarget]:
@@ -51,9 +51,31 @@ def warn_of_decay(optimizers: Sequence[torch.optim.Optimizer]) -> None:
                 )
 
 
+class Clipping:
+    """By how much an optimizer's gradients were clipped, averaged as its momentum averages gradients.
+
+    A gradient that was scaled by 0.5 five steps ago is still part of the step: the threshold must be so, too. With the
+    last coefficient alone the steps can end in a cycle around the solution.
+    """
+
+    def __init__(self) -> None:
+        self.coefficient = 1.0
+        self.averages: list[float] = []
+
+    def of_step(self, optimizer: torch.optim.Optimizer) -> list[float]:
+        """The average for each parameter group, this step's coefficient in it; the next step begins with 1."""
+        now, self.coefficient = self.coefficient, 1.0
+        before = self.averages + [now] * (len(optimizer.param_groups) - len(self.averages))
+        rates = [
+            group["betas"][0] if "betas" in group else group.get("momentum", 0) for group in optimizer.param_groups
+        ]
+        self.averages = [rate * old + (1 - rate) * now for rate, old in zip(rates, before, strict=True)]
+        return self.averages
+
+
 @torch.no_grad()
-def shrink(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget], clipped: float) -> None:
-    """The proximal steps of the targets, after the optimizer's step; `clipped` is what their gradients were scaled by.
+def shrink(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget], clipping: Clipping) -> None:
+    """The proximal steps of the targets, after the optimizer's step.
 
     A parameter that has no gradient was left out of the step, and is left out here.
     """
@@ -61,7 +83,7 @@ def shrink(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget], cl
     if found_inf is not None and bool(found_inf):
         return  # a GradScaler had a fused optimizer skip this step, which calls hooks all the same
     by_parameter = {id(target.tensor()): target for target in targets}
-    for group in optimizer.param_groups:
+    for group, clipped in zip(optimizer.param_groups, clipping.of_step(optimizer), strict=True):
         for parameter in group["params"]:
             target = by_parameter.get(id(parameter))
             if target is not None and parameter.grad is not None:

@@ -79,7 +79,7 @@ class GradientBinding:
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
         coefficient = min(1.0, max_norm / (float(whole(norm) if is_distributed(norm) else norm) + 1e-6))
         for share in self._shares:
-            share.clipped = coefficient
+            share.clipping.coefficient = coefficient
         return norm
 
     def _share_out(self) -> None:
@@ -147,8 +147,7 @@ class GradientBinding:
 
     @_disable_dynamo
     def _after_step(self, share: Share, *_: Any) -> None:
-        shrink(share.optimizer, share.shrunk, share.clipped)
-        share.clipped = 1.0
+        shrink(share.optimizer, share.shrunk, share.clipping)
 
     def _penalized(self, share: Share, closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
