@@ -17,6 +17,7 @@ MODES = (
     "none",
     "bind()",
     "bind(), compile()",
+    "bind(proximal=True)",
     "loss()",
     "loss(), compile()",
     "by hand",
@@ -79,7 +80,7 @@ def step(mode: str, make: Callable[[], tuple[nn.Module, torch.Tensor]]) -> Calla
     penalized = [module for module in model.modules() if isinstance(module, nn.ReLU | nn.TransformerEncoderLayer)]
     penalties = None
     outputs: list[torch.Tensor] = []
-    if kind in ("bind()", "loss()"):
+    if kind in ("bind()", "bind(proximal=True)", "loss()"):
         penalties = penalize.attach(
             model,
             weights={lambda name, p: p.ndim > 1: KERNELS, lambda name, p: p.ndim == 1: BIASES},
@@ -87,8 +88,8 @@ def step(mode: str, make: Callable[[], tuple[nn.Module, torch.Tensor]]) -> Calla
         )
         if compiled:
             penalties.compile()
-        if kind == "bind()":
-            penalties.bind(optimizer)
+        if kind != "loss()":
+            penalties.bind(optimizer, proximal=kind == "bind(proximal=True)")
     elif activity:
         for module in penalized:
             module.register_forward_hook(lambda module, args, output: outputs.append(output))
