@@ -18,6 +18,7 @@ MODES = (
     "bind()",
     "bind(), compile()",
     "bind(proximal=True)",
+    "bind(proximal=True), compile()",
     "loss()",
     "loss(), compile()",
     "by hand",

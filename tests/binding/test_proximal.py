@@ -1,5 +1,6 @@
 """Proximal steps: exact zeros where the solution has them, and each pitfall that would move the solution."""
 
+import shutil
 import warnings
 
 import numpy as np
@@ -11,10 +12,15 @@ from torch import nn
 
 import penalize
 from penalize import layers
+from penalize.binding.step_sizes import step_sizes
 from penalize.errors import BindError
-from penalize.evaluation import StepSizes, shrink_
+from penalize.evaluation.chunks import SMALL
+from penalize.evaluation.shrinking import StepSizes, shrink_
 from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
 from tests.binding.lasso import Lasso
+
+needs_compiler = pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no compiler")
+pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 
 DIABETES = load_diabetes(return_X_y=True)
 
@@ -306,6 +312,43 @@ def test_shrinking_is_the_regularizers_own_proximal_step(regularizer, rooted):
     expected = regularizer.prox(turned, sizes.tensor())
     shrink_(turned, sizes, l1, l2)
     torch.testing.assert_close(turned, expected)
+
+
+def some_network(dtype):
+    """Weights that go together in a row, ones that are too large for it, and one that is turned."""
+    torch.manual_seed(0)
+    model = nn.ParameterList([torch.randn(shape, dtype=dtype) for shape in ((3, 5), (7,), (SMALL + 1,), (2, 70, 130))])
+    model.append(nn.Parameter(torch.randn(6, 4, dtype=dtype).t()))
+    return model
+
+
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop of Keras", "Adamax"])
+def test_steps_on_many_weights_are_those_on_each(name, compiled):
+    """Small weights go together, large ones through generated kernels: as each regularizer's own proximal step."""
+    rules = {"0": L1(0.3), "1": L1L2(0.1, 0.2), "2": L2(0.4), "3": L1L2(0.2, 0.1), "4": L1(0.1)}
+    models = [some_network(torch.float64) for _ in range(2)]
+    optimizers = [METHODS[name](model.parameters(), 0.01) for model in models]
+    penalties = penalize.attach(models[0], weights=rules)
+    if compiled:
+        penalties.compile()
+    penalties.bind(optimizers[0], proximal=True)
+    for step in range(4):
+        for index, parameters in enumerate(zip(models[0], models[1], strict=True)):
+            gradient = torch.randn(parameters[0].shape, dtype=torch.float64)
+            for parameter in parameters:
+                # At one step one weight is left out, and takes no step.
+                parameter.grad = None if step == 2 and index == 1 else gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+        with torch.no_grad():
+            for key, parameter in enumerate(models[1]):
+                if parameter.grad is not None:
+                    h = step_sizes(optimizers[1], optimizers[1].param_groups[0], parameter).tensor()
+                    parameter.copy_(penalize.regularizers.get(rules[str(key)]).prox(parameter, h))
+        for mine, other in zip(models[0], models[1], strict=True):
+            torch.testing.assert_close(mine, other, rtol=1e-11, atol=1e-13)
+    assert (models[0][3] == 0).any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.binding.proximal import Clipping
+from penalize.binding.proximal import Clipping, ProximalSteps
 from penalize.errors import BindError
 from penalize.evaluation import Group, WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
@@ -59,8 +59,8 @@ class Share:
         self.penalties = penalties
         # By the identity of the parameter. A gradient that is another tensor now is not what was added to.
         self.added: dict[int, weakref.ref[torch.Tensor]] = {}
-        # The targets that take a proximal step instead, and by how much their gradients are clipped.
-        self.shrunk: list[WeightTarget] = []
+        # Of the targets that take a proximal step instead.
+        self.proximal: ProximalSteps | None = None
         self.clipping = Clipping()
 
     def waits(self) -> bool:
@@ -85,8 +85,9 @@ class Share:
     def values(self) -> list[torch.Tensor]:
         """The penalties, as the optimizer takes them: what it maximizes, they lower."""
         maximized = self._maximized()
-        lowered = {target.name for target in self.penalties.targets if id(target.tensor()) in maximized}
-        return [-value if name in lowered else value for name, value in weight_losses(self.penalties.targets)]
+        targets = [*self.penalties.targets, *(self.proximal.targets if self.proximal is not None else ())]
+        lowered = {target.name for target in targets if id(target.tensor()) in maximized}
+        return [-value if name in lowered else value for name, value in weight_losses(targets)]
 
     @torch.no_grad()
     def add(self) -> None:

@@ -10,18 +10,80 @@ import torch
 
 from penalize.binding.step_sizes import refuse_without_metric, step_sizes
 from penalize.errors import BindError
-from penalize.evaluation import StepSizes, shrink_
+from penalize.evaluation import Kernels, Shrinking, StepSizes
 from penalize.optimizers.rules import Rule
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_prox
 from penalize.regularizers.distributed import adds_up, is_distributed
 from penalize.regularizers.norms import strengths_of
 
-__all__ = ["Clipping", "proximal_targets", "shrink"]
+__all__ = ["Clipping", "ProximalSteps", "warn_of_decay"]
 
 
-def proximal_targets(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget]) -> list[WeightTarget]:
-    """Those whose regularizers have a proximal step, each parameter once; `BindError` where it could not be right."""
+class Clipping:
+    """By how much an optimizer's gradients were clipped, averaged as its momentum averages gradients.
+
+    A gradient that was scaled by 0.5 five steps ago is still part of the step: the threshold must be so, too. With the
+    last coefficient alone the steps can end in a cycle around the solution.
+    """
+
+    def __init__(self) -> None:
+        self.coefficient = 1.0
+        self.averages: list[float] = []
+
+    def of_step(self, optimizer: torch.optim.Optimizer) -> list[float]:
+        """The average for each parameter group, this step's coefficient in it; the next step begins with 1."""
+        now, self.coefficient = self.coefficient, 1.0
+        before = self.averages + [now] * (len(optimizer.param_groups) - len(self.averages))
+        rates = [
+            group["betas"][0] if "betas" in group else group.get("momentum", 0) for group in optimizer.param_groups
+        ]
+        self.averages = [rate * old + (1 - rate) * now for rate, old in zip(rates, before, strict=True)]
+        return self.averages
+
+
+class ProximalSteps:
+    """The proximal steps of the targets that one optimizer holds and whose regularizers have one.
+
+    Raises `BindError` where they could not be right.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget], kernels: Kernels | None
+    ) -> None:
+        self.optimizer = optimizer
+        self.targets = _proximal(optimizer, targets)
+        plain = [(id(target.tensor()), target, strengths_of(target.regularizer)) for target in self.targets]
+        together = [each for each in plain if each[2] is not None and not is_distributed(each[1].tensor())]
+        self._places = {key: place for place, (key, _, _) in enumerate(together)}
+        self._shrinking = Shrinking([t.tensor() for _, t, _ in together], [s for _, _, s in together if s], kernels)
+        self._others = {key: target for key, target, _ in plain if key not in self._places}
+
+    @torch.no_grad()
+    def take(self, clipping: Clipping) -> None:
+        """Take them, after the optimizer's step.
+
+        A parameter that has no gradient was left out of the step, and is left out here.
+        """
+        found_inf: Any = getattr(self.optimizer, "found_inf", None)
+        if found_inf is not None and bool(found_inf):
+            return  # a GradScaler had a fused optimizer skip this step, which calls hooks all the same
+        steps: dict[int, StepSizes] = {}
+        for group, clipped in zip(self.optimizer.param_groups, clipping.of_step(self.optimizer), strict=True):
+            for parameter in group["params"]:
+                key = id(parameter)
+                if parameter.grad is None or not (key in self._places or key in self._others):
+                    continue
+                sizes = step_sizes(self.optimizer, group, parameter)
+                sizes = sizes if clipped == 1.0 else sizes.times(clipped)
+                if key in self._places:
+                    steps[self._places[key]] = sizes
+                else:
+                    _shrink(self._others[key], parameter, sizes)
+        self._shrinking.take(steps)
+
+
+def _proximal(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget]) -> list[WeightTarget]:
     chosen: dict[int, WeightTarget] = {}
     for target in targets:
         if not has_prox(target.regularizer):
@@ -51,59 +113,16 @@ def warn_of_decay(optimizers: Sequence[torch.optim.Optimizer]) -> None:
                 )
 
 
-class Clipping:
-    """By how much an optimizer's gradients were clipped, averaged as its momentum averages gradients.
-
-    A gradient that was scaled by 0.5 five steps ago is still part of the step: the threshold must be so, too. With the
-    last coefficient alone the steps can end in a cycle around the solution.
-    """
-
-    def __init__(self) -> None:
-        self.coefficient = 1.0
-        self.averages: list[float] = []
-
-    def of_step(self, optimizer: torch.optim.Optimizer) -> list[float]:
-        """The average for each parameter group, this step's coefficient in it; the next step begins with 1."""
-        now, self.coefficient = self.coefficient, 1.0
-        before = self.averages + [now] * (len(optimizer.param_groups) - len(self.averages))
-        rates = [
-            group["betas"][0] if "betas" in group else group.get("momentum", 0) for group in optimizer.param_groups
-        ]
-        self.averages = [rate * old + (1 - rate) * now for rate, old in zip(rates, before, strict=True)]
-        return self.averages
-
-
-@torch.no_grad()
-def shrink(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget], clipping: Clipping) -> None:
-    """The proximal steps of the targets, after the optimizer's step.
-
-    A parameter that has no gradient was left out of the step, and is left out here.
-    """
-    found_inf: Any = getattr(optimizer, "found_inf", None)
-    if found_inf is not None and bool(found_inf):
-        return  # a GradScaler had a fused optimizer skip this step, which calls hooks all the same
-    by_parameter = {id(target.tensor()): target for target in targets}
-    for group, clipped in zip(optimizer.param_groups, clipping.of_step(optimizer), strict=True):
-        for parameter in group["params"]:
-            target = by_parameter.get(id(parameter))
-            if target is not None and parameter.grad is not None:
-                sizes = step_sizes(optimizer, group, parameter)
-                _shrink(target, parameter, sizes if clipped == 1.0 else sizes.times(clipped))
-
-
 def _shrink(target: WeightTarget, parameter: torch.Tensor, sizes: StepSizes) -> None:
     if is_distributed(parameter):
+        # Each process shrinks its own elements.
         squares: Any = sizes.squares
-        own_squares = None if squares is None else squares.to_local()
-        sizes = StepSizes(sizes.scale, own_squares, sizes.inside, sizes.outside, sizes.rooted)
-        parameter = parameter.to_local()  # type: ignore[attr-defined]
-        if not parameter.numel():
-            return
-    strengths = strengths_of(target.regularizer)
-    if strengths is not None:
-        shrink_(parameter, sizes, *strengths)
+        step = sizes._replace(squares=None if squares is None else squares.to_local()).tensor()
+        own: torch.Tensor = parameter.to_local()  # type: ignore[attr-defined]
+        if own.numel():
+            own.copy_(target.regularizer.prox(own, step))
         return
     step = sizes.tensor()
-    own_step = target.in_regularizer_layout(step) if isinstance(step, torch.Tensor) else step
-    shrunk = target.regularizer.prox(target.in_regularizer_layout(parameter), own_step)
+    step = target.in_regularizer_layout(step) if isinstance(step, torch.Tensor) else step
+    shrunk = target.regularizer.prox(target.in_regularizer_layout(parameter), step)
     parameter.copy_(target.in_torch_layout(shrunk))

@@ -11,10 +11,10 @@ from torch import nn
 from torch._compile import _disable_dynamo
 
 from penalize.binding.gradients import Share
-from penalize.binding.proximal import proximal_targets, shrink, warn_of_decay
+from penalize.binding.proximal import ProximalSteps, warn_of_decay
 from penalize.binding.zeroing import when_zeroed
 from penalize.errors import ArrayError, BindError
-from penalize.evaluation import WeightPenalties, total, weight_losses
+from penalize.evaluation import WeightPenalties, total
 from penalize.regularizers.distributed import is_distributed, whole
 
 __all__ = ["GradientBinding"]
@@ -117,10 +117,11 @@ class GradientBinding:
                 )
             targets[found[0]].append(target)
         if self.proximal:
-            shrunk = {share: proximal_targets(share.optimizer, own) for share, own in targets.items()}
-            for share, chosen in shrunk.items():
-                share.shrunk = chosen
-                targets[share] = [target for target in targets[share] if target not in chosen]
+            kernels = self.penalties.kernels
+            proximal = [ProximalSteps(share.optimizer, own, kernels) for share, own in targets.items()]
+            for share, steps in zip(self._shares, proximal, strict=True):
+                share.proximal = steps
+                targets[share] = [target for target in targets[share] if target not in steps.targets]
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own, self.penalties.kernels)
@@ -147,7 +148,8 @@ class GradientBinding:
 
     @_disable_dynamo
     def _after_step(self, share: Share, *_: Any) -> None:
-        shrink(share.optimizer, share.shrunk, share.clipping)
+        if share.proximal is not None:
+            share.proximal.take(share.clipping)
 
     def _penalized(self, share: Share, closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
@@ -157,7 +159,6 @@ class GradientBinding:
                 return None
             with torch.no_grad():
                 values = [value for each in self._shares for value in each.values()]
-                values += [value for each in self._shares for _, value in weight_losses(each.shrunk)]
                 return loss + total(values, lambda: torch.as_tensor(loss).device)
 
         return evaluate

@@ -31,6 +31,20 @@ def _value_and_gradients(
     return torch.stack(values).sum(), gradients
 
 
+def _shrink(weights: Tensors, squares: Tensors, settings: torch.Tensor, rooted: bool) -> None:
+    # Of each weight: scale, inside, outside, l1, l2, as in `StepSizes`.
+    for index, weight in enumerate(weights):
+        scale, inside, outside, l1, l2 = settings[index].unbind()
+        wide = weight.to(settings.dtype)
+        if squares:
+            square = squares[index].to(settings.dtype)
+            step = scale / ((torch.sqrt(square + inside) if rooted else square) + outside)
+        else:
+            step = scale
+        shrunk = torch.sign(wide) * torch.clamp(wide.abs() - step * l1, min=0)
+        weight.copy_(shrunk / (1 + 2 * step * l2))
+
+
 class Kernels:
     """What `torch.compile` generated for the weights of one model; a copy generates its own."""
 
@@ -39,6 +53,7 @@ class Kernels:
         compiled = functools.partial(torch.compile, fullgraph=True, dynamic=False, isolate_recompiles=True)
         self.add_gradients: Any = compiled(_add_gradients)
         self.value_and_gradients: Any = compiled(_value_and_gradients)
+        self.shrink: Any = compiled(_shrink)
 
     def __reduce__(self) -> tuple[type[Kernels], tuple[()]]:
         return Kernels, ()
