@@ -11,7 +11,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 import penalize
-from penalize import attach, attached
+from penalize import attach, attached, layers
 from penalize.errors import (
     ArgumentError,
     ArrayError,
@@ -438,6 +438,42 @@ def test_the_report_names_targets_shares_and_zeros():
     assert "(model)" in text
     assert "L2(l2=1.0)" in text
     assert "all penalties together: 4" in text
+
+
+def test_the_report_counts_units_that_are_zero():
+    transposed = layers.Conv2DTranspose(5, 3)
+    dense = layers.Dense(4)
+    transposed(torch.zeros(1, 4, 4, 2)), dense(torch.zeros(1, 3))
+    model = nn.ModuleDict(
+        {
+            "linear": nn.Linear(3, 4),
+            "convolution": nn.Conv1d(2, 3, 3),
+            "transposed": nn.ConvTranspose1d(2, 3, 3),
+            "embedding": nn.Embedding(6, 2),
+            "dense": dense,
+            "kerased": transposed,
+        }
+    )
+    with torch.no_grad():
+        model["linear"].weight[:2] = 0
+        model["convolution"].weight[1] = 0
+        model["transposed"].weight[:, 2] = 0
+        model["embedding"].weight[:5] = 0
+        model["dense"].kernel[:, 1] = 0
+        model["kerased"].kernel[:, :, 3:] = 0
+    rows = {row.target: row for row in attach(model, weights={"*": L1(0.1)}).report()}
+    found = {name.split(".")[0]: (row.zero_units, row.units) for name, row in rows.items() if "bias" not in name}
+    assert found == {
+        "linear": (2, 4),
+        "convolution": (1, 3),
+        "transposed": (1, 3),
+        "embedding": (5, 6),
+        "dense": (1, 4),
+        "kerased": (2, 5),
+    }
+    assert rows["linear.bias"].units is None
+    assert "zero units" in str(penalize.attached(model)[0].report())
+    assert "2 of 4" in str(penalize.attached(model)[0].report())
 
 
 def test_the_config_attaches_again():

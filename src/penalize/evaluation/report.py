@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 
 from penalize.evaluation.reference import activity_losses, weight_losses
 from penalize.placement import ActivityTarget, WeightTarget
-from penalize.regularizers.distributed import is_distributed, own_part, total_over_parts
+from penalize.regularizers.distributed import is_distributed, own_part, total_over_parts, whole
 
 __all__ = ["Report", "ReportRow", "report"]
 
-COLUMNS = ("target", "kind", "shape", "regularizer", "penalty", "share", "zeros")
+COLUMNS = ("target", "kind", "shape", "regularizer", "penalty", "share", "zeros", "zero units")
 
 
 @dataclass(frozen=True)
 class ReportRow:
     """One target: its penalty, that as a share of all penalties, and the share of its weights that are exactly zero.
 
-    `shape` and `zeros` are None for activity, `penalty` and `share` are 0 for frozen weights.
+    `zero_units` of its `units` have only weights that are exactly zero: outputs of dense layers, filters of
+    convolutions, rows of embeddings; both are None where a weight has none of these. `shape` and `zeros` are None for
+    activity, `penalty` and `share` are 0 for frozen weights.
     """
 
     target: str
@@ -31,6 +35,8 @@ class ReportRow:
     penalty: float
     share: float
     zeros: float | None
+    zero_units: int | None = None
+    units: int | None = None
 
     def cells(self) -> tuple[str, ...]:
         """The row as text, in the order of the columns."""
@@ -42,6 +48,7 @@ class ReportRow:
             f"{self.penalty:.6g}",
             f"{self.share:.1%}",
             "" if self.zeros is None else f"{self.zeros:.1%}",
+            "" if self.units is None else f"{self.zero_units} of {self.units}",
         )
 
 
@@ -78,20 +85,33 @@ def report(weights: Iterable[WeightTarget], activities: Iterable[ActivityTarget]
         values[name] = values.get(name, 0.0) + float(value.detach())
     everything = sum(values.values())
 
-    def row(name: str, kind: str, shape: tuple[int, ...] | None, regularizer: Any, zeros: float | None) -> ReportRow:
+    def row(name: str, kind: str, shape: tuple[int, ...] | None, regularizer: Any, *counted: Any) -> ReportRow:
         penalty = values.get(name, 0.0)
-        return ReportRow(name, kind, shape, regularizer, penalty, penalty / everything if everything else 0.0, zeros)
+        share = penalty / everything if everything else 0.0
+        return ReportRow(name, kind, shape, regularizer, penalty, share, *counted)
 
     rows = []
     penalized = [weight for weight in weights if weight.regularizer is not None]
     for weight, zeros in zip(penalized, shares_of_zeros([weight.tensor() for weight in penalized]), strict=True):
         shape = weight.in_regularizer_layout(torch.empty(weight.tensor().shape, device="meta")).shape
         kind = "frozen weight" if weight.frozen else "weight"
-        rows.append(row(weight.name, kind, tuple(shape), weight.regularizer, zeros))
+        rows.append(row(weight.name, kind, tuple(shape), weight.regularizer, zeros, *zero_units(weight)))
     for activity in activities:
         if activity.regularizer is not None or activity.entries:
             rows.append(row(activity.name, "activity", None, activity.regularizer, None))
     return Report(rows)
+
+
+def zero_units(target: WeightTarget) -> tuple[int | None, int | None]:
+    """How many units of a weight are exactly zero, and how many there are; None for a weight without units."""
+    tensor = target.tensor()
+    of_torch = isinstance(target.module, nn.Linear | nn.Embedding | _ConvNd)
+    if tensor.ndim < 2 or not (of_torch or target.declaration.layout.axes is not None):
+        return None, None
+    axis = 1 if getattr(target.module, "transposed", False) else 0
+    every = whole(tensor) if is_distributed(tensor) else tensor
+    used = (every != 0).movedim(axis, 0).flatten(1).any(1)
+    return len(used) - int(used.sum()), len(used)
 
 
 def shares_of_zeros(tensors: Sequence[torch.Tensor]) -> list[float]:

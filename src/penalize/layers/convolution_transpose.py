@@ -40,6 +40,8 @@ def transposed_sizes(size: int, window: int, stride: int, padding: str, extra: i
 
 class _ConvolutionTranspose(WithKernel, SlidingKernel):
     weight: torch.Tensor
+    # As torch's convolutions say that their filters lie along axis 1.
+    transposed = True
 
     def __init__(
         self,
