@@ -96,6 +96,7 @@ def own(batch):
 
 
 sgd = functools.partial(torch.optim.SGD, lr=0.05, momentum=0.9)
+adam = functools.partial(torch.optim.Adam, lr=0.02)
 
 
 def same(batch):
@@ -109,6 +110,7 @@ def compare(
     weights=WEIGHTS,
     activity=ACTIVITY,
     bound=False,
+    proximal=False,
     after=False,
     accumulate=1,
     no_sync=None,
@@ -137,8 +139,8 @@ def compare(
         penalties = attach(model, weights=weights, activity=activity)
     optimizers = [optimize(plain.parameters()), (optimize_wrapped or optimize)(model.parameters())]
     if bound:
-        expected.bind(optimizers[0])
-        penalties.bind(optimizers[1])
+        expected.bind(optimizers[0], proximal=proximal)
+        penalties.bind(optimizers[1], proximal=proximal)
     references = dict(plain.named_parameters())
     result = {"value": 0.0, "gradient": 0.0, "spread": 0.0}
     data = batches(steps * accumulate, shape)

@@ -12,6 +12,7 @@ from tests.reach.comparison import (
     Centred,
     Quartics,
     RowNorms,
+    adam,
     batches,
     compare,
     network,
@@ -95,6 +96,7 @@ DDP = {
     "ddp": functools.partial(compare, DistributedDataParallel),
     "ddp_attached_after": functools.partial(compare, DistributedDataParallel, after=True),
     "ddp_bound": functools.partial(compare, DistributedDataParallel, bound=True),
+    "ddp_proximal": functools.partial(compare, DistributedDataParallel, bound=True, proximal=True, optimize=adam),
     "ddp_bound_attached_after": functools.partial(compare, DistributedDataParallel, bound=True, after=True),
     "ddp_bucket_views_bound": functools.partial(
         compare, functools.partial(DistributedDataParallel, gradient_as_bucket_view=True), bound=True
@@ -158,6 +160,23 @@ def fsdp_communicates_scalars():
         penalties.optimizer.step()
     assert mode.get_total_counts() == 0, mode.get_comm_counts()
     return {}
+
+
+def fsdp_proximal_of_groups_refused():
+    """A proximal step that is not of elements would need the weights of all processes."""
+
+    class Groups(RowNorms):
+        def prox(self, x, step):
+            return x
+
+    model = sharded(network())
+    penalties = penalize.attach(model, weights={"0.weight": Groups(0.1)})
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return refused(
+        BindError,
+        "0.weight: the proximal step of Groups",
+        lambda: penalties.bind(optimizer, proximal=True),
+    )
 
 
 def fsdp_mixed_precision():
@@ -269,6 +288,9 @@ FSDP = {
     for bound in (False, True)
     for after in (False, True)
 } | {
+    "fsdp_proximal": functools.partial(compare, sharded, bound=True, proximal=True),
+    "fsdp_proximal_adam": functools.partial(compare, sharded, bound=True, proximal=True, optimize=adam, after=True),
+    "fsdp_proximal_of_groups_refused": fsdp_proximal_of_groups_refused,
     "fsdp_accumulation": functools.partial(compare, sharded, accumulate=2, no_sync=fsdp_no_sync),
     "fsdp_accumulation_bound": functools.partial(compare, sharded, accumulate=2, no_sync=fsdp_no_sync, bound=True),
     "fsdp_kept_whole": functools.partial(compare, functools.partial(sharded, reshard_after_forward=False)),
