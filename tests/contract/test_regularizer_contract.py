@@ -14,7 +14,7 @@ from scipy.optimize import minimize
 from penalize.errors import ArrayError, ShapeError, StrengthError
 from penalize.registry import built_ins
 from penalize.regularizers import deserialize, get, serialize
-from penalize.regularizers.base import has_gradient, has_prox
+from penalize.regularizers.base import has_gradient, has_prox, is_convex
 from penalize.regularizers.strength import StrengthAttribute, strength_attributes
 from tests.contract.regularizer_table import CASES, TABLE
 
@@ -87,13 +87,13 @@ def test_gradient_at_zero_is_zero(row):
 
 @by_row
 def test_empty_tensors_have_penalty_zero(row):
-    shape = (0,) if () in row.shapes else (0, 3)
-    assert float(row.regularizer(torch.zeros(shape))) == 0
-    assert float(row.regularizer(torch.zeros(shape[::-1]))) == 0
+    first, *others = row.shapes[0]
+    assert float(row.regularizer(torch.zeros(0, *others))) == 0
+    assert float(row.regularizer(torch.zeros(first, *others[:-1], *([0] if others else [])))) == 0
 
 
 def steps(shape):
-    return [0.7, torch.rand(shape, dtype=torch.float64) + 0.1]
+    return [0.7, torch.tensor(2.0, dtype=torch.float64), torch.rand(shape, dtype=torch.float64) + 0.1]
 
 
 def objective(row, w, x, step):
@@ -127,8 +127,8 @@ def test_prox_is_the_minimum(row, shape):
 @by_case
 def test_prox_meets_its_optimality_condition(row, shape):
     """(x - w) / step is a subgradient at w: R(v) >= R(w) + <g, v - w> for every v of a convex R."""
-    if not has_prox(row.regularizer):
-        pytest.skip("declares no proximal step")
+    if not (has_prox(row.regularizer) and is_convex(row.regularizer)):
+        pytest.skip("declares no proximal step, or is not convex")
     x = values(shape)
     for step in steps(shape):
         w = row.regularizer.prox(x, step)
@@ -138,14 +138,50 @@ def test_prox_meets_its_optimality_condition(row, shape):
             assert float(row.regularizer(v)) >= float(row.regularizer(w) + (subgradient * (v - w)).sum()) - 1e-12
 
 
+@by_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_prox_keeps_the_dtype(row, shape, dtype):
+    if not has_prox(row.regularizer):
+        pytest.skip("declares no proximal step")
+    x = values(shape, dtype)
+    for step in steps(shape):
+        # A step in the dtype of the weights, as an optimizer has it.
+        step = step.to(dtype) if isinstance(step, torch.Tensor) else step
+        wide = step.double() if isinstance(step, torch.Tensor) else step
+        found = row.regularizer.prox(x, step)
+        assert found.dtype == dtype
+        expected = row.regularizer.prox(x.double(), wide)
+        near = 1e-5 if dtype == torch.float32 else 0.05
+        torch.testing.assert_close(found.double(), expected, rtol=near, atol=near)
+
+
+@by_case
+def test_convex_is_declared_truly(row, shape):
+    """Not one chord below the penalty where it is declared convex."""
+    if not is_convex(row.regularizer):
+        pytest.skip("is not declared convex")
+    for _ in range(50):
+        a, b, t = values(shape), values(shape), float(torch.rand(()))
+        chord = t * float(row.regularizer(a)) + (1 - t) * float(row.regularizer(b))
+        assert float(row.regularizer(t * a + (1 - t) * b)) <= chord + 1e-12
+
+
+def alone(row, x):
+    """The sum of the penalties of single elements."""
+    return sum(float(row.regularizer(element.reshape((1,) * x.ndim))) for element in x.flatten())
+
+
 @by_row
 def test_elementwise_is_declared_truly(row):
-    parts = values((3, 2))
+    shape = row.shapes[0]
+    parts = values(shape)
     whole = float(row.regularizer(parts))
     if row.regularizer.elementwise:
-        assert whole == pytest.approx(sum(float(row.regularizer(part.reshape(1, 1))) for part in parts.flatten()))
-    elif whole:
-        assert whole != pytest.approx(sum(float(row.regularizer(part.reshape(1, 1))) for part in parts.flatten()))
+        assert whole == pytest.approx(alone(row, parts))
+    else:
+        rows = [each for each in TABLE if type(each.regularizer) is type(row.regularizer)]
+        pairs = [(each, values(each.shapes[0])) for each in rows]
+        assert any(float(each.regularizer(x)) != pytest.approx(alone(each, x)) for each, x in pairs)
 
 
 @by_row
@@ -195,11 +231,11 @@ def test_what_is_no_array_is_refused(row):
 def test_ranks_it_is_not_defined_for_are_refused(row):
     if () in row.shapes:
         pytest.skip("defined for every rank")
-    refused = [shape for shape in ((4,), (2, 2, 2)) if len(shape) not in map(len, row.shapes)]
-    assert refused
-    for shape in refused:
+    assert row.refused
+    takes = rf"^{type(row.regularizer).__name__} takes a (matrix|tensor) .*, "
+    for shape in row.refused:
         rank = rf"got rank {len(shape)}, shape {re.escape(str(shape))}"
-        with pytest.raises(ShapeError, match=rf"takes a matrix \(rank 2\), {rank}"):
+        with pytest.raises(ShapeError, match=takes + rank):
             row.regularizer(torch.ones(shape))
 
 

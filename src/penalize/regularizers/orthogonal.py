@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from penalize.errors import ArgumentError, ShapeError
@@ -59,7 +60,7 @@ class OrthogonalRegularizer(Regularizer):
                 f"OrthogonalRegularizer takes a matrix (rank 2), got rank {x.ndim}, shape {tuple(x.shape)}{hint}"
             )
         wide = widen(x, "OrthogonalRegularizer")
-        wide = wide if x.ndim == 2 else xp.reshape(wide, (-1, x.shape[-1]))
+        wide = wide if x.ndim == 2 else xp.reshape(wide, (math.prod(x.shape[:-1]), x.shape[-1]))
         vectors = wide if self.mode == "rows" else wide.T
         count, length = vectors.shape
         if count < 2 or length == 0 or is_zero(self.factor):
