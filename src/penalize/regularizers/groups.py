@@ -10,7 +10,7 @@ from typing import Any
 from penalize.errors import ArgumentError, ShapeError
 from penalize.regularizers.arrays import namespace, stop_gradient
 
-__all__ = ["Groups", "lengths"]
+__all__ = ["Groups", "is_integer", "lengths"]
 
 
 class Groups:
@@ -79,9 +79,9 @@ def lengths(rows: Any) -> Any:
 
 
 def _axis(axis: Any) -> int | tuple[int, ...] | None:
-    if axis is None or _is_integer(axis):
+    if axis is None or is_integer(axis):
         return None if axis is None else int(axis)
-    if isinstance(axis, Sequence) and not isinstance(axis, str) and axis and all(map(_is_integer, axis)):
+    if isinstance(axis, Sequence) and not isinstance(axis, str) and axis and all(map(is_integer, axis)):
         axes = tuple(int(each) for each in axis)
         if len(set(axes)) == len(axes):
             return axes
@@ -91,12 +91,13 @@ def _axis(axis: Any) -> int | tuple[int, ...] | None:
 def _blocks(blocks: Any, axis: int | tuple[int, ...] | None) -> int | None:
     if blocks is None:
         return None
-    if not _is_integer(blocks) or blocks < 1:
+    if not is_integer(blocks) or blocks < 1:
         raise ArgumentError(f"groups must be a positive integer or None, got {blocks!r:.80}")
     if not isinstance(axis, int):
         raise ArgumentError(f"groups={blocks!r:.80} cuts a single axis, got axis={axis!r:.80}")
     return int(blocks)
 
 
-def _is_integer(value: Any) -> bool:
+def is_integer(value: Any) -> bool:
+    """Whether a value is an integer, of Python or NumPy; a bool is none."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
