@@ -347,3 +347,18 @@ def test_documented(cls):
     text = inspect.getdoc(cls)
     for word in ("Source:", "Raises", ">>>", "default"):
         assert word in text, f"the docstring of {cls.__name__} lacks {word!r}"
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_in_compiled_graphs_and_under_vmap(cls):
+    torch._dynamo.reset()
+    regularizer, x = made(cls), values_for(cls, (4, 2))
+    compiled = torch.compile(lambda x: regularizer(x), backend="aot_eager", fullgraph=True)
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    found, expected = (function(w) for function, w in zip((compiled, regularizer), given, strict=True))
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(given[0].grad, given[1].grad)
+    stacked = torch.stack([x, x.flip(0)])
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(regularizer))(stacked)[0], given[1].grad)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import penalize
+from penalize import regularizers
 from penalize.errors import ArgumentError, ShapeError
 from penalize.regularizers import L1, GroupLasso, SparseGroupLasso, get, serialize
 from penalize.regularizers.base import has_diagonal_prox
@@ -203,3 +204,28 @@ def test_names_and_serialized_form():
         "registered_name": "penalize>GroupLasso",
     }
     assert has_diagonal_prox(GroupLasso())
+
+
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("linf", regularizers.LInf),
+        ("l_inf", regularizers.LInf),
+        ("nuclear_norm", regularizers.NuclearNorm),
+        ("spectral_norm", regularizers.SpectralNorm),
+        ("l2sp", regularizers.L2SP),
+        ("l2_sp", regularizers.L2SP),
+        ("mcp", regularizers.MCP),
+        ("scad", regularizers.SCAD),
+        ("hoyer_square", regularizers.HoyerSquare),
+        ("total_variation", regularizers.TotalVariation),
+        ("kl_sparsity", regularizers.KLSparsity),
+        ("decorrelation", regularizers.Decorrelation),
+    ],
+)
+def test_names_of_the_further_ones(name, cls):
+    config = serialize(get(name))
+    assert type(get(name)) is cls
+    assert config["module"] == "penalize.regularizers"
+    assert config["registered_name"] == f"penalize>{cls.__name__}"
+    assert config["config"]["strength"] == 0.01

@@ -29,7 +29,7 @@ class Groups:
         xp = namespace(x)
         axes = self._axes(x, regularizer)
         moved = xp.moveaxis(x, axes, tuple(range(len(axes)))) if axes != tuple(range(len(axes))) else x
-        count = math.prod(x.shape[axis] for axis in axes)
+        count = math.prod([x.shape[axis] for axis in axes])
         if self.blocks is not None:
             count = self._of_blocks(x, axes[0], regularizer)
         total = math.prod(x.shape)
