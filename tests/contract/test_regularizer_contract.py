@@ -14,9 +14,9 @@ from scipy.optimize import minimize
 from penalize.errors import ArrayError, ShapeError, StrengthError
 from penalize.registry import built_ins
 from penalize.regularizers import deserialize, get, serialize
-from penalize.regularizers.base import has_gradient, has_prox
+from penalize.regularizers.base import has_diagonal_prox, has_gradient, has_prox, is_convex
 from penalize.regularizers.strength import StrengthAttribute, strength_attributes
-from tests.contract.regularizer_table import CASES, TABLE
+from tests.contract.regularizer_table import CASES, NEEDED, TABLE
 
 CLASSES = [entry.factory for entry in built_ins("regularizer")]
 by_row = pytest.mark.parametrize("row", TABLE, ids=repr)
@@ -24,10 +24,13 @@ by_case = pytest.mark.parametrize(("row", "shape"), CASES, ids=lambda value: str
 devices = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
 
 
-def values(shape, dtype=torch.float64):
-    """Numbers of both signs, none near 0, where the absolute value has no derivative."""
-    x = torch.randn(shape, dtype=torch.float64)
-    return (x + 0.1 * torch.sign(x)).to(dtype)
+def made(cls, **arguments):
+    """An instance with these strengths, and what it needs besides."""
+    return cls(**NEEDED.get(cls, {}), **arguments)
+
+
+def values_for(cls, shape):
+    return next(row for row in TABLE if type(row.regularizer) is cls).values(shape)
 
 
 @pytest.mark.parametrize("cls", CLASSES)
@@ -38,7 +41,7 @@ def test_every_regularizer_has_a_row(cls):
 @by_case
 @pytest.mark.parametrize("device", devices)
 def test_value_is_the_formula(row, shape, device):
-    x = values(shape)
+    x = row.values(shape)
     got = row.regularizer(x.to(device))
     assert got.dtype == torch.float64
     assert got.shape == ()
@@ -48,7 +51,7 @@ def test_value_is_the_formula(row, shape, device):
 @by_case
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_half_precision_is_summed_in_float32(row, shape, dtype):
-    x = values(shape, dtype)
+    x = row.values(shape, dtype)
     got = row.regularizer(x)
     assert got.dtype == torch.float32
     assert float(got) == pytest.approx(row.formula(x.double().numpy()), rel=1e-5, abs=1e-7)
@@ -56,7 +59,7 @@ def test_half_precision_is_summed_in_float32(row, shape, dtype):
 
 @by_case
 def test_autograd_of_the_value_passes_gradcheck(row, shape):
-    x = values(shape).requires_grad_()
+    x = row.values(shape).requires_grad_()
     torch.autograd.gradcheck(row.regularizer, (x,))
 
 
@@ -65,7 +68,7 @@ def test_autograd_of_the_value_passes_gradcheck(row, shape):
 def test_gradient_is_autograds(row, shape, dtype):
     if not has_gradient(row.regularizer):
         pytest.skip("declares no closed-form gradient")
-    x = values(shape, dtype).requires_grad_()
+    x = row.values(shape, dtype).requires_grad_()
     (expected,) = torch.autograd.grad(row.regularizer(x), x)
     with torch.no_grad():
         got = row.regularizer.gradient(x.detach())
@@ -75,25 +78,32 @@ def test_gradient_is_autograds(row, shape, dtype):
 
 
 @by_row
-def test_gradient_at_zero_is_zero(row):
+def test_gradient_at_zero_is_zero_where_the_penalty_is(row):
     x = torch.zeros(row.shapes[0], requires_grad=True)
     value = row.regularizer(x)
-    assert float(value.detach()) == 0
+    expected = row.formula(np.zeros(row.shapes[0]))
+    assert float(value.detach()) == pytest.approx(expected)
     (gradient,) = torch.autograd.grad(value, x)
-    assert torch.equal(gradient, torch.zeros_like(x))
+    assert torch.isfinite(gradient).all()
+    if expected == 0:
+        assert torch.equal(gradient, torch.zeros_like(x))
     if has_gradient(row.regularizer):
-        assert torch.equal(row.regularizer.gradient(x.detach()), torch.zeros_like(x))
+        assert torch.equal(row.regularizer.gradient(x.detach()), gradient)
 
 
 @by_row
 def test_empty_tensors_have_penalty_zero(row):
-    shape = (0,) if () in row.shapes else (0, 3)
-    assert float(row.regularizer(torch.zeros(shape))) == 0
-    assert float(row.regularizer(torch.zeros(shape[::-1]))) == 0
+    first, *others = row.shapes[0]
+    assert float(row.regularizer(torch.zeros(0, *others))) == 0
+    assert float(row.regularizer(torch.zeros(first, *others[:-1], *([0] if others else [])))) == 0
 
 
-def steps(shape):
-    return [0.7, torch.rand(shape, dtype=torch.float64) + 0.1]
+def steps(row, shape):
+    """A number, a tensor of rank 0, and one step of each element: equal ones where no others are declared."""
+    each = torch.rand(shape, dtype=torch.float64) + 0.1
+    if not has_diagonal_prox(row.regularizer):
+        each = torch.full(shape, 0.3, dtype=torch.float64)
+    return [0.7, torch.tensor(2.0, dtype=torch.float64), each]
 
 
 def objective(row, w, x, step):
@@ -105,8 +115,8 @@ def test_prox_is_the_minimum(row, shape):
     """Against a search over each coordinate alone where the penalty is elementwise, and near points everywhere."""
     if not has_prox(row.regularizer):
         pytest.skip("declares no proximal step")
-    x = values(shape) * 0.5
-    for step in steps(shape):
+    x = row.values(shape) * 0.5
+    for step in steps(row, shape):
         found = row.regularizer.prox(x, step)
         assert found.shape == x.shape
         assert found.dtype == x.dtype
@@ -127,10 +137,10 @@ def test_prox_is_the_minimum(row, shape):
 @by_case
 def test_prox_meets_its_optimality_condition(row, shape):
     """(x - w) / step is a subgradient at w: R(v) >= R(w) + <g, v - w> for every v of a convex R."""
-    if not has_prox(row.regularizer):
-        pytest.skip("declares no proximal step")
-    x = values(shape)
-    for step in steps(shape):
+    if not (has_prox(row.regularizer) and is_convex(row.regularizer)):
+        pytest.skip("declares no proximal step, or is not convex")
+    x = row.values(shape)
+    for step in steps(row, shape):
         w = row.regularizer.prox(x, step)
         subgradient = (x - w) / step
         for _ in range(50):
@@ -138,14 +148,50 @@ def test_prox_meets_its_optimality_condition(row, shape):
             assert float(row.regularizer(v)) >= float(row.regularizer(w) + (subgradient * (v - w)).sum()) - 1e-12
 
 
+@by_case
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_prox_keeps_the_dtype(row, shape, dtype):
+    if not has_prox(row.regularizer):
+        pytest.skip("declares no proximal step")
+    x = row.values(shape, dtype)
+    for step in steps(row, shape):
+        # A step in the dtype of the weights, as an optimizer has it.
+        step = step.to(dtype) if isinstance(step, torch.Tensor) else step
+        wide = step.double() if isinstance(step, torch.Tensor) else step
+        found = row.regularizer.prox(x, step)
+        assert found.dtype == dtype
+        expected = row.regularizer.prox(x.double(), wide)
+        near = 1e-5 if dtype == torch.float32 else 0.05
+        torch.testing.assert_close(found.double(), expected, rtol=near, atol=near)
+
+
+@by_case
+def test_convex_is_declared_truly(row, shape):
+    """Not one chord below the penalty where it is declared convex."""
+    if not is_convex(row.regularizer):
+        pytest.skip("is not declared convex")
+    for _ in range(50):
+        a, b, t = row.values(shape), row.values(shape), float(torch.rand(()))
+        chord = t * float(row.regularizer(a)) + (1 - t) * float(row.regularizer(b))
+        assert float(row.regularizer(t * a + (1 - t) * b)) <= chord + 1e-12
+
+
+def alone(row, x):
+    """The sum of the penalties of single elements."""
+    return sum(float(row.regularizer(element.reshape((1,) * x.ndim))) for element in x.flatten())
+
+
 @by_row
 def test_elementwise_is_declared_truly(row):
-    parts = values((3, 2))
+    shape = row.shapes[0]
+    parts = row.values(shape)
     whole = float(row.regularizer(parts))
     if row.regularizer.elementwise:
-        assert whole == pytest.approx(sum(float(row.regularizer(part.reshape(1, 1))) for part in parts.flatten()))
-    elif whole:
-        assert whole != pytest.approx(sum(float(row.regularizer(part.reshape(1, 1))) for part in parts.flatten()))
+        assert whole == pytest.approx(alone(row, parts))
+    else:
+        rows = [each for each in TABLE if type(each.regularizer) is type(row.regularizer)]
+        pairs = [(each, each.values(each.shapes[0])) for each in rows]
+        assert any(float(each.regularizer(x)) != pytest.approx(alone(each, x)) for each, x in pairs)
 
 
 @by_row
@@ -166,7 +212,7 @@ def test_config_round_trip_is_exact(row):
 @by_case
 def test_numpy_and_jax_arrays_give_scalars_of_their_own(row, shape):
     jnp = pytest.importorskip("jax.numpy")
-    x = values(shape).numpy()
+    x = row.values(shape).numpy()
     expected = pytest.approx(row.formula(x), rel=1e-5, abs=1e-7)
     from_numpy = row.regularizer(x)
     assert isinstance(from_numpy, np.floating)
@@ -195,11 +241,11 @@ def test_what_is_no_array_is_refused(row):
 def test_ranks_it_is_not_defined_for_are_refused(row):
     if () in row.shapes:
         pytest.skip("defined for every rank")
-    refused = [shape for shape in ((4,), (2, 2, 2)) if len(shape) not in map(len, row.shapes)]
-    assert refused
-    for shape in refused:
+    assert row.refused
+    takes = rf"^{type(row.regularizer).__name__} takes a (matrix|tensor) .*, "
+    for shape in row.refused:
         rank = rf"got rank {len(shape)}, shape {re.escape(str(shape))}"
-        with pytest.raises(ShapeError, match=rf"takes a matrix \(rank 2\), {rank}"):
+        with pytest.raises(ShapeError, match=takes + rank):
             row.regularizer(torch.ones(shape))
 
 
@@ -255,26 +301,37 @@ def test_bad_strengths_are_refused_by_name(cls, name, bad):
     ],
 )
 def test_real_numbers_of_every_kind_are_strengths(cls, name, good):
-    regularizer = cls(**{name: good})
+    regularizer = made(cls, **{name: good})
     assert regularizer.get_config()[name] == float(good)
     assert isinstance(regularizer.get_config()[name], float)
-    x = values((3, 2))
-    assert float(regularizer(x)) == pytest.approx(float(cls(**{name: float(good)})(x)), rel=1e-6)
+    x = values_for(cls, (3, 2))
+    assert float(regularizer(x)) == pytest.approx(float(made(cls, **{name: float(good)})(x)), rel=1e-6)
 
 
 @pytest.mark.parametrize(("cls", "name"), strengths_of_classes())
 def test_a_tensor_strength_stays_one_and_can_be_changed_in_place(cls, name):
     strength = torch.tensor(1.0)
-    regularizer = cls(**{name: strength})
-    x = values((3, 2))
+    regularizer = made(cls, **{name: strength})
+    x = values_for(cls, (3, 2))
     before = float(regularizer(x))
+    assert before == pytest.approx(float(made(cls, **{name: 1.0})(x)))
     strength.mul_(2)
-    assert float(regularizer(x)) == pytest.approx(2 * before)
+    assert float(regularizer(x)) == pytest.approx(float(made(cls, **{name: 2.0})(x)))
+    assert float(regularizer(x)) > before
+
+
+@pytest.mark.parametrize(("cls", "name"), strengths_of_classes())
+def test_a_tensor_strength_is_that_of_gradient_and_prox(cls, name):
+    number, tensor = (made(cls, **{name: value}) for value in (0.5, torch.tensor(0.5, dtype=torch.float64)))
+    x = values_for(cls, (3, 2))
+    for asks, ask in ((has_gradient, lambda r: r.gradient(x)), (has_prox, lambda r: r.prox(x, 0.3))):
+        if asks(number):
+            torch.testing.assert_close(ask(tensor), ask(number))
 
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_a_zero_strength_gives_zero_on_infinite_weights(cls):
-    zero = cls(**dict.fromkeys(strength_attributes(cls), 0))
+    zero = made(cls, **dict.fromkeys(strength_attributes(cls), 0))
     for x in (
         torch.full((2, 2), float("inf"), requires_grad=True),
         torch.full((2, 2), float("nan"), requires_grad=True),
@@ -290,3 +347,18 @@ def test_documented(cls):
     text = inspect.getdoc(cls)
     for word in ("Source:", "Raises", ">>>", "default"):
         assert word in text, f"the docstring of {cls.__name__} lacks {word!r}"
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_in_compiled_graphs_and_under_vmap(cls):
+    torch._dynamo.reset()
+    regularizer, x = made(cls), values_for(cls, (4, 2))
+    compiled = torch.compile(lambda x: regularizer(x), backend="aot_eager", fullgraph=True)
+    given = [x.clone().requires_grad_() for _ in range(2)]
+    found, expected = (function(w) for function, w in zip((compiled, regularizer), given, strict=True))
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    expected.backward()
+    torch.testing.assert_close(given[0].grad, given[1].grad)
+    stacked = torch.stack([x, x.flip(0)])
+    torch.testing.assert_close(torch.func.vmap(torch.func.grad(regularizer))(stacked)[0], given[1].grad)

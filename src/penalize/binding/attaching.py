@@ -25,7 +25,8 @@ def attach(model: nn.Module, weights: Rules | None = None, activity: Rules | Non
         match wins, also over what layers declare. A tied weight is one target, whichever of its names matches.
     activity
         The same for outputs: globs on dotted module names (the model itself is ""), classes, or predicates
-        `(name, module) -> bool`. The penalty of an output is divided by the size of its axis 0.
+        `(name, module) -> bool`. The penalty of an output is divided by the size of its axis 0, unless it is one of
+        averages over the batch, as `KLSparsity` and `Decorrelation` are.
 
     Returns
     -------

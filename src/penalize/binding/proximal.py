@@ -8,12 +8,12 @@ from typing import Any
 
 import torch
 
-from penalize.binding.step_sizes import refuse_without_metric, step_sizes
+from penalize.binding.step_sizes import has_metric, refuse_without_metric, step_sizes
 from penalize.errors import BindError
 from penalize.evaluation import Kernels, Shrinking, StepSizes
 from penalize.optimizers.rules import Rule
 from penalize.placement import WeightTarget
-from penalize.regularizers.base import has_prox
+from penalize.regularizers.base import has_diagonal_prox, has_prox
 from penalize.regularizers.distributed import adds_up, is_distributed
 from penalize.regularizers.norms import strengths_of
 
@@ -90,6 +90,12 @@ def _proximal(optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget])
             continue
         refuse_without_metric(optimizer, target.name)
         weight = target.tensor()
+        if has_metric(optimizer) and not has_diagonal_prox(target.regularizer):
+            raise BindError(
+                f"{target.name}: the proximal step of {target.regularizer!r} is known for one step size alone, and "
+                f"{type(optimizer).__name__} has one for each coordinate; use torch.optim.SGD, or bind(optimizer) "
+                "without proximal=True"
+            )
         if is_distributed(weight) and not adds_up(target.regularizer):
             raise BindError(
                 f"{target.name}: the proximal step of {target.regularizer!r} needs the whole weight, of which each "

@@ -17,7 +17,7 @@ from penalize.errors import BindError
 from penalize.evaluation import StepSizes
 from penalize.optimizers import rules
 
-__all__ = ["refuse_without_metric", "step_sizes"]
+__all__ = ["has_metric", "refuse_without_metric", "step_sizes"]
 
 Group = dict[str, Any]
 State = dict[str, Any]
@@ -26,6 +26,11 @@ State = dict[str, Any]
 def step_sizes(optimizer: torch.optim.Optimizer, group: Group, parameter: torch.Tensor) -> StepSizes:
     """Those of the step that was just taken on a parameter of a group."""
     return _METRICS[type(optimizer)](group, optimizer.state[parameter])
+
+
+def has_metric(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether its coordinates have step sizes of their own, and not all the same."""
+    return _METRICS[type(optimizer)] is not _sgd
 
 
 def refuse_without_metric(optimizer: torch.optim.Optimizer, target: str) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
+from torch import nn
 
 from penalize.errors import TargetError
 from penalize.placement import ActivityTarget, WeightTarget
+from penalize.regularizers.base import needs_start
 from penalize.regularizers.penalty import penalties
 
 __all__ = ["activity_losses", "total", "weight_losses"]
@@ -24,6 +26,8 @@ def weight_losses(targets: Iterable[WeightTarget]) -> list[NamedLoss]:
         if target.regularizer is None or target.frozen or id(tensor) in seen:
             continue
         seen.add(id(tensor))
+        if needs_start(target.regularizer) and isinstance(tensor, nn.Parameter):
+            target.regularizer = target.regularizer  # places it on the weight as it is now
         asked.append((target.regularizer, target.as_taken_by(target.regularizer, tensor), target.name))
     return [(name, value) for (_, _, name), value in zip(asked, penalties(asked), strict=True)]
 

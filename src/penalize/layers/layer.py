@@ -64,7 +64,8 @@ class Layer(Weighted):
     ----------
     activity_regularizer
         Penalizes the output: anything that `regularizers.get` takes. The penalty is divided by the size of axis 0 (an
-        empty batch gives 0, a rank-0 output is not divided). Can be set later, on every layer.
+        empty batch gives 0; a rank-0 output is not divided, nor a penalty of averages over the batch, as `KLSparsity`
+        is). Can be set later, on every layer.
     mask_activity
         True: entries of the output that a mask (of `Masking`, or `Embedding(mask_zero=True)`) marks as padding count as
         zeros for `activity_regularizer`. By default they are penalized like all others, as in Keras.

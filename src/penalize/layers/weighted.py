@@ -20,6 +20,7 @@ from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.tracking import as_container, declared_targets, weights_below
 from penalize.layers.weights import Weight
 from penalize.placement import Declarations, Layout, PerThread
+from penalize.regularizers.base import needs_start
 from penalize.regularizers.penalty import check_penalty
 
 __all__ = ["Weighted"]
@@ -140,7 +141,8 @@ class Weighted(nn.Module):
     def check_regularizer(self, weight: Weight, regularizer: Any) -> None:
         """Refuse a regularizer that does not fit a weight; one that is not built yet is checked when it is."""
         tensor = self._parameters.get(weight.attribute)
-        if tensor is not None:
+        # One that takes the weight for its start does so when its penalty is first asked for: after loading weights.
+        if tensor is not None and not needs_start(regularizer):
             check_penalty(regularizer, weight.layout.to_keras(tensor), f"{self.name}: {weight.argument}_regularizer")
 
     # What a user sees.

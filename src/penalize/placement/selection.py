@@ -238,4 +238,4 @@ def _check_weight(target: WeightTarget) -> None:
         raise TargetError(f"{target.name}: the parameter has no shape yet; call the model once, then attach")
     if not tensor.dtype.is_floating_point:
         raise ArrayError(f"{target.name}: only real floating-point weights can be penalized, got dtype {tensor.dtype}")
-    target.check(target.regularizer)
+    target.regularizer = target.regularizer

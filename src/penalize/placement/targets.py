@@ -14,6 +14,7 @@ from penalize.placement.computed import computed_weights, present_weight
 from penalize.placement.records import Record
 from penalize.placement.sharded import refuse_flattened, sharded_parameter
 from penalize.regularizers import get
+from penalize.regularizers.base import needs_start
 from penalize.regularizers.distributed import adds_up, is_distributed, whole
 from penalize.regularizers.penalty import check_penalty
 from penalize.regularizers.strength import strength_attributes
@@ -85,9 +86,13 @@ class Target:
     @regularizer.setter
     def regularizer(self, identifier: Any) -> None:
         with naming(self.name):
-            regularizer = get(identifier)
+            regularizer = self.placed(get(identifier))
         self.check(regularizer)
         self.declaration.regularizer = regularizer
+
+    def placed(self, regularizer: Any) -> Any:
+        """The regularizer to pay here: one that depends on the weight that it starts from is told it."""
+        return regularizer
 
     def check(self, regularizer: Any) -> None:
         """Refuse a regularizer that cannot be placed here; an output is only known when the module is called."""
@@ -127,6 +132,12 @@ class WeightTarget(Target):
         tensor = present_weight(self.module, attribute, self.name) if held is None else held
         refuse_flattened(tensor, self.name)
         return sharded_parameter(self.module, attribute, tensor)
+
+    def placed(self, regularizer: Any) -> Any:
+        if not needs_start(regularizer) or self.tensor().is_meta:
+            return regularizer
+        with torch.no_grad():
+            return regularizer.placed_on(self.as_taken_by(regularizer, self.tensor()))
 
     def check(self, regularizer: Any) -> None:
         check_penalty(regularizer, self.as_taken_by(regularizer, self.tensor()), self.name)

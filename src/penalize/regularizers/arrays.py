@@ -39,7 +39,7 @@ def widen(x: Any, regularizer: str) -> Any:
             return x
         if x.dtype.is_floating_point:
             return x.float()
-    elif str(x.dtype) in ("float32", "float64", "float128", "longdouble"):
+    elif namespace(x) and str(x.dtype) in ("float32", "float64", "float128", "longdouble"):
         return x
     elif "float" in str(x.dtype):
         return x.astype("float32")

@@ -7,7 +7,16 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-__all__ = ["Regularizer", "has_gradient", "has_prox", "is_elementwise"]
+__all__ = [
+    "Regularizer",
+    "has_diagonal_prox",
+    "has_gradient",
+    "has_prox",
+    "is_convex",
+    "is_elementwise",
+    "is_of_whole_batch",
+    "needs_start",
+]
 
 
 class Regularizer(abc.ABC):
@@ -19,7 +28,13 @@ class Regularizer(abc.ABC):
     - `gradient(x)`, the penalty's gradient in closed form, of x's shape and dtype. Without it autograd is asked;
     - `prox(x, step)`, the proximal step argmin_w R(w) + sum((w - x)**2 / (2 step)), for a positive `step` that is a
       number or a tensor of x's shape;
-    - `elementwise = True`, when the penalty is a sum over elements, each on its own.
+    - `prox_takes_tensors = False`, when that step is known for one number alone, as the nuclear norm's is: a tensor of
+      steps that differ is then refused;
+    - `elementwise = True`, when the penalty is a sum over elements, each on its own;
+    - `convex = True`, when it is convex, so that a proximal step has one result for every `step`;
+    - `of_whole_batch = True`, when as the penalty of an output it is one of the whole batch, of averages over it, and
+      so is not divided by the size of the batch;
+    - `needs_start` and `placed_on(x)`, when it depends on what the weight is at the time it is placed on it.
 
     Source: the interface is Keras's (3.15.1, `keras.regularizers.Regularizer`), the optional methods are ours.
 
@@ -38,6 +53,18 @@ class Regularizer(abc.ABC):
     """
 
     elementwise: ClassVar[bool] = False
+    convex: ClassVar[bool] = False
+    prox_takes_tensors: ClassVar[bool] = True
+    of_whole_batch: ClassVar[bool] = False
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether it can only be called after `placed_on`."""
+        return False
+
+    def placed_on(self, x: torch.Tensor) -> Self:
+        """The regularizer that is to be paid on a weight that is now `x`: itself, as a rule."""
+        return self
 
     @abc.abstractmethod
     def __call__(self, x: Any) -> Any:
@@ -80,6 +107,26 @@ def has_gradient(regularizer: Any) -> bool:
 def has_prox(regularizer: Any) -> bool:
     """Whether a proximal step is declared that belongs to this regularizer's own penalty."""
     return _declares(regularizer, "prox")
+
+
+def has_diagonal_prox(regularizer: Any) -> bool:
+    """Whether that proximal step is also declared for a tensor of steps, one for each element."""
+    return has_prox(regularizer) and bool(regularizer.prox_takes_tensors)
+
+
+def is_convex(regularizer: Any) -> bool:
+    """Whether this regularizer's own penalty is declared convex."""
+    return bool(getattr(regularizer, "convex", False)) and _declares(regularizer, "convex")
+
+
+def is_of_whole_batch(regularizer: Any) -> bool:
+    """Whether, as the penalty of an output, it is one of the whole batch: not to be divided by the batch's size."""
+    return isinstance(regularizer, Regularizer) and regularizer.of_whole_batch
+
+
+def needs_start(regularizer: Any) -> bool:
+    """Whether a regularizer must be told the weight that it starts from, by `placed_on`, before it can be called."""
+    return isinstance(regularizer, Regularizer) and regularizer.needs_start
 
 
 def is_elementwise(regularizer: Any) -> bool:

@@ -56,6 +56,7 @@ class L1(Regularizer):
     """
 
     elementwise = True
+    convex = True
     l1 = StrengthAttribute(default=0.01)
 
     def __init__(self, l1: Any = 0.01) -> None:
@@ -95,6 +96,7 @@ class L2(Regularizer):
     """
 
     elementwise = True
+    convex = True
     l2 = StrengthAttribute(default=0.01)
 
     def __init__(self, l2: Any = 0.01) -> None:
@@ -132,6 +134,7 @@ class L1L2(Regularizer):
     """
 
     elementwise = True
+    convex = True
     l1 = StrengthAttribute(default=0.0)
     l2 = StrengthAttribute(default=0.0)
 

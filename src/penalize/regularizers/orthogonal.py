@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from penalize.errors import ArgumentError, ShapeError
+from penalize.errors import ArgumentError
 from penalize.registry import built_in
-from penalize.regularizers.arrays import namespace, no_terms, stop_gradient, widen
+from penalize.regularizers.arrays import namespace, no_terms, stop_gradient
 from penalize.regularizers.base import Regularizer
+from penalize.regularizers.matrices import as_flatten, as_matrix
 from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number, times
 
 __all__ = ["OrthogonalRegularizer"]
@@ -46,20 +47,12 @@ class OrthogonalRegularizer(Regularizer):
         self.factor = factor
         if mode not in MODES:
             raise ArgumentError(f'mode must be "rows" or "columns", got {mode!r}')
-        if not isinstance(flatten, bool):
-            raise ArgumentError(f"flatten must be True or False, got {flatten!r:.80}")
         self.mode = mode
-        self.flatten = flatten
+        self.flatten = as_flatten(flatten)
 
     def __call__(self, x: Any) -> Any:
         xp = namespace(x)
-        if x.ndim < 2 or (x.ndim > 2 and not self.flatten):
-            hint = "; flatten=True takes it as the matrix (everything, last axis)" if x.ndim > 2 else ""
-            raise ShapeError(
-                f"OrthogonalRegularizer takes a matrix (rank 2), got rank {x.ndim}, shape {tuple(x.shape)}{hint}"
-            )
-        wide = widen(x, "OrthogonalRegularizer")
-        wide = wide if x.ndim == 2 else xp.reshape(wide, (-1, x.shape[-1]))
+        wide = as_matrix(x, self.flatten, "OrthogonalRegularizer")
         vectors = wide if self.mode == "rows" else wide.T
         count, length = vectors.shape
         if count < 2 or length == 0 or is_zero(self.factor):

@@ -10,6 +10,7 @@ import torch
 
 from penalize.errors import ArrayError, PenalizeError, PenaltyError, ShapeError
 from penalize.regularizers.arrays import no_terms, widen
+from penalize.regularizers.base import is_of_whole_batch
 from penalize.regularizers.distributed import adds_up, is_distributed, own_part, total_over_parts, whole
 from penalize.regularizers.norms import strengths_of, sum_of_both
 
@@ -70,7 +71,8 @@ def _penalty(regularizer: Any, x: torch.Tensor, target: str) -> torch.Tensor:
 def activity_penalty(regularizer: Any, output: torch.Tensor, target: str) -> torch.Tensor:
     """The penalty of a layer's output divided by its batch size, the size of axis 0.
 
-    An empty batch gives 0; an output of rank 0 is not divided. Source: Keras 3.15.1.
+    An empty batch gives 0. An output of rank 0 is not divided, nor is the penalty of a regularizer that is declared one
+    of the whole batch. Source: Keras 3.15.1.
     """
     if output.ndim == 0:
         return penalty(regularizer, output, target)
@@ -83,7 +85,8 @@ def activity_penalty(regularizer: Any, output: torch.Tensor, target: str) -> tor
         # The same with fewer operations, for what most activity penalties are.
         l1, l2 = strengths
         return sum_of_both(output, l1 / batch, l2 / batch)
-    return penalty(regularizer, output, target) / batch
+    value = penalty(regularizer, output, target)
+    return value if is_of_whole_batch(regularizer) else value / batch
 
 
 def check_penalty(regularizer: Any, x: torch.Tensor, target: str) -> None:
