@@ -20,15 +20,20 @@ def _add_gradients(gradients: Tensors, weights: Tensors, l1: torch.Tensor, l2: t
         gradient.add_(torch.sign(weight) * l1[index] + weight * (2 * l2[index]))
 
 
-def _value_and_gradients(
-    weights: Tensors, l1: torch.Tensor, l2: torch.Tensor
-) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    values, gradients = [], []
+def _value(weights: Tensors, l1: torch.Tensor, l2: torch.Tensor) -> torch.Tensor:
+    values = []
     for index, weight in enumerate(weights):
         wide = weight.to(l1.dtype)
         values.append((wide.abs() * l1[index] + wide.square() * l2[index]).sum())
-        gradients.append((torch.sign(wide) * l1[index] + wide * (2 * l2[index])).to(weight.dtype))
-    return torch.stack(values).sum(), gradients
+    return torch.stack(values).sum()
+
+
+def _gradients(weights: Tensors, l1: torch.Tensor, l2: torch.Tensor) -> list[torch.Tensor]:
+    found = []
+    for index, weight in enumerate(weights):
+        wide = weight.to(l1.dtype)
+        found.append((torch.sign(wide) * l1[index] + wide * (2 * l2[index])).to(weight.dtype))
+    return found
 
 
 def _shrink(weights: Tensors, squares: Tensors, settings: torch.Tensor, rooted: bool) -> None:
@@ -52,7 +57,8 @@ class Kernels:
         # Those of other models do not count towards the limit of recompilations.
         compiled = functools.partial(torch.compile, fullgraph=True, dynamic=False, isolate_recompiles=True)
         self.add_gradients: Any = compiled(_add_gradients)
-        self.value_and_gradients: Any = compiled(_value_and_gradients)
+        self.value: Any = compiled(_value)
+        self.gradients: Any = compiled(_gradients)
         self.shrink: Any = compiled(_shrink)
 
     def __reduce__(self) -> tuple[type[Kernels], tuple[()]]:
@@ -75,21 +81,22 @@ class Generated:
         try:
             self.add_gradients([torch.zeros_like(tensor) for tensor in tensors], tensors)
             self.forward(tensors)
+            self.gradients(tensors, None, torch.ones_like(self.l1_there[0]))
         except Exception as error:
             raise ArgumentError(
                 f"compile(): torch.compile generates no kernel for {tensors[0].device}: {error}"
             ) from error
 
-    def forward(self, tensors: Tensors) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, and its gradients, for `gradients`."""
-        value, gradients = self.kernels.value_and_gradients(list(tensors), self.l1_there, self.l2_there)
-        return value, gradients
+    def forward(self, tensors: Tensors) -> tuple[torch.Tensor, None]:
+        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`; nothing is kept for `gradients`."""
+        return self.kernels.value(list(tensors), self.l1_there, self.l2_there), None
 
-    def gradients(self, tensors: Tensors, kept: list[torch.Tensor], factor: torch.Tensor) -> list[torch.Tensor]:
-        """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])`; `kept` is what `forward` gave beside the value."""
-        if factor.device.type == "cpu" and float(factor) == 1.0:
-            return kept
-        return list(torch._foreach_mul(kept, factor))
+    def gradients(self, tensors: Tensors, kept: None, factor: torch.Tensor) -> list[torch.Tensor]:
+        """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
+        found: list[torch.Tensor] = self.kernels.gradients(
+            list(tensors), self.l1_there * factor, self.l2_there * factor
+        )
+        return found
 
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
