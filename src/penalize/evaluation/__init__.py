@@ -2,6 +2,16 @@
 
 from penalize.evaluation.fused import Group, WeightPenalties
 from penalize.evaluation.reference import activity_losses, total, weight_losses
-from penalize.evaluation.report import Report, ReportRow, report
+from penalize.evaluation.report import Report, ReportRow, as_lines, report
 
-__all__ = ["Report", "ReportRow", "Group", "WeightPenalties", "activity_losses", "report", "total", "weight_losses"]
+__all__ = [
+    "Group",
+    "Report",
+    "ReportRow",
+    "WeightPenalties",
+    "activity_losses",
+    "as_lines",
+    "report",
+    "total",
+    "weight_losses",
+]

@@ -10,7 +10,7 @@ from penalize.placement.calls import (
     record_value,
 )
 from penalize.placement.declared import Declarations, declarations_of, records_below
-from penalize.placement.hooks import install_hooks
+from penalize.placement.hooks import install_hooks, records_penalties, remove_all_hooks
 from penalize.placement.selection import (
     Rules,
     aliases,
@@ -53,6 +53,8 @@ __all__ = [
     "record_activity",
     "record_value",
     "records_below",
+    "records_penalties",
+    "remove_all_hooks",
     "select_activities",
     "select_weights",
 ]
