@@ -102,6 +102,8 @@ def test_classes_dtypes_modes_and_flags_stay(dtype):
         assert (mine.dtype, mine.requires_grad, mine.grad) == (dtype, other.requires_grad, None)
         assert mine.is_leaf
     assert model[0].weight.grad is not None
+    alone = penalize.compact(model[0], ROWS.to(dtype)).model
+    assert alone.weight.grad is None
     own = {id(tensor) for tensor in model.state_dict(keep_vars=True).values()}
     assert not own & {id(tensor) for tensor in small.state_dict(keep_vars=True).values()}
 
@@ -148,10 +150,20 @@ def test_a_part_of_a_model_with_penalties_comes_out_without_them():
     penalties = penalize.attach(whole, activity={"part.*": "l2"})
     small, _ = penalize.compact(part, ROWS)
     small(ROWS)
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in small.modules())
+    for module in small.modules():
+        assert not [*module._forward_hooks, *module._forward_pre_hooks, *module._forward_hooks_always_called]
     assert small[0].declarations.placed == []
     part(ROWS)
     assert len(penalties.losses) == 3
+
+
+def test_a_chain_inside_knows_its_new_shapes():
+    inner = penalize.compact(images_model(), IMAGES).model.layers[4]
+    assert inner.input_shape == (None, 3, 3, 4)
+    assert inner.build_shape[1:] == (3, 3, 4)
+    assert inner.output_shapes == [(None, 2, 2, 3), (None, 12)]
+    inner.add(L.Dense(2))
+    assert inner.layers[-1].weight.shape == (2, 12)
 
 
 @pytest.mark.parametrize("nested", [True, False])

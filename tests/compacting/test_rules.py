@@ -101,6 +101,7 @@ def test_one_unit_of_a_layer_stays_with_zeros_for_weights():
     assert [small[place].out_features for place in (0, 2, 4)] == [1, 1, 2]
     assert not small[0].weight.any()
     assert not small[2].weight.any()
+    assert not small[2].bias.any()
     assert not small[4].weight.any()
     expected = model[4].bias + model[4].weight @ model[2].bias.relu()
     torch.testing.assert_close(small[4].bias, expected, rtol=1e-13, atol=1e-14)
@@ -304,6 +305,27 @@ def test_prelu_with_slopes_for_each_position_keeps_a_negative_constant():
     assert compacted(model, IMAGES.movedim(1, -1)).layers[0].filters == 4
     zero(model.layers[0].bias[2], 1.0)
     assert compacted(model, IMAGES.movedim(1, -1)).layers[0].filters == 3
+
+
+def test_prelu_with_slopes_that_all_channels_share_is_not_cut():
+    model = penalize.Sequential(
+        [penalize.Input((6, 6, 3)), L.Conv2D(4, 3), L.PReLU("ones", shared_axes=[3]), L.Conv2D(2, 2)]
+    )
+    zero(model.layers[2].weight[:, 2])
+    small = compacted(model, IMAGES.movedim(1, -1))
+    assert small.layers[0].filters == 3
+    assert small.layers[1].alpha.shape == (4, 4, 1)
+
+
+def test_a_bias_that_would_overflow_as_a_constant_does_no_harm_to_a_unit_that_nobody_reads():
+    model = nn.Sequential(nn.Linear(4, 2), L.Activation("exponential"), nn.Linear(2, 2)).double()
+    zero(model[0].weight, 0.1)
+    zero(model[0].weight[1], -1000.0)
+    zero(model[0].bias[1], 1000.0)
+    zero(model[2].weight[:, 1])
+    ones = torch.ones(2, 4, dtype=torch.float64)
+    model(ones)
+    assert compacted(model, ones)[0].out_features == 1
 
 
 @pytest.mark.parametrize("keepdims", [True, False])

@@ -62,8 +62,7 @@ class Units(Part):
     def fold(self, inputs: torch.Tensor, value: torch.Tensor) -> None:
         """Put into the bias what these inputs, which are constant, add to each unit."""
         weight = self.module.weight.detach()[:, inputs.to(self.module.weight.device)].cpu().double()
-        summed = weight.flatten(2).sum(2) if weight.ndim > 2 else weight
-        self.bias += torch.where(self.reads[:, inputs], summed, 0.0) @ value
+        self.bias += (weight.flatten(2).sum(2) if weight.ndim > 2 else weight) @ value
 
     def cut_to(self, inputs: torch.Tensor) -> None:
         """Make the module as small as its kept units and these inputs, with all that was folded in."""
