@@ -69,6 +69,18 @@ def replaced():
     return layer
 
 
+def replaced_call():
+    layer = built(L.Dense(3), 2, 3)
+    layer.call = lambda x: x
+    return layer
+
+
+def replaced_chain():
+    chain = nn.Sequential(nn.Linear(3, 3))
+    chain.forward = lambda x: x
+    return chain
+
+
 def hooked():
     layer = nn.Linear(3, 3)
     layer.register_forward_hook(lambda module, args, output: output + 1)
@@ -91,6 +103,8 @@ def extended():
         (lambda: built(Small(), 2, 3), "Small", "has a forward of its own"),
         (functional, "Model", "has a forward of its own"),
         (replaced, "Linear", "has a forward that was replaced"),
+        (replaced_call, "Dense", "has a forward that was replaced"),
+        (replaced_chain, "Sequential", "has a forward that was replaced"),
         (hooked, "Linear", "has the forward hook hooked.<locals>.<lambda>, which may change"),
         (extended, "Linear", "has a parameter 'scale', which its class does not have"),
         (nn.LayerNorm(3), "LayerNorm", "normalizes over several units together"),

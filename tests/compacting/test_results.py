@@ -239,3 +239,11 @@ def test_integers_as_example():
     with torch.no_grad():
         layer.weight[0] = 0.0
     assert penalize.compact(model, torch.ones(2, 4, dtype=torch.long)).model[0].units == 2
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_model_on_a_gpu_stays_there():
+    for model, example in ((mlp(), ROWS), (images_model(), IMAGES)):
+        small, report = penalize.compact(model.cuda(), example.cuda())
+        assert {tensor.device.type for tensor in small.state_dict().values()} == {"cuda"}
+        assert report.parameters_after < report.parameters_before

@@ -159,7 +159,7 @@ def test_padding_of_the_layer_itself_leaves_its_dead_channel_constant():
         (nn.AvgPool2d(3, 1, padding=1), 4),
         (nn.AvgPool2d(3, 1, padding=1, count_include_pad=False), 3),
         (nn.AvgPool2d(3, 1, divisor_override=2), 4),
-        (nn.AvgPool2d(2, 1, ceil_mode=True), 3),
+        (nn.AvgPool2d(3, 2, ceil_mode=True), 3),
         (nn.AdaptiveAvgPool2d(4), 3),
         (nn.AdaptiveMaxPool2d((4, 3)), 3),
         (nn.ZeroPad2d(1), 4),

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from penalize.compacting.kinds import AT_THE_ENDS, PARTS, reason_against
+from penalize.compacting.kinds import AT_THE_ENDS, PARTS, is_replaced, reason_against
 from penalize.compacting.parts import Elementwise, acts_elementwise
 from penalize.compacting.places import Part, refusal
 from penalize.compacting.units import Units
@@ -77,7 +77,7 @@ def _walk(path: str, module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 def _is_container(module: nn.Module) -> bool:
     """Whether a module does nothing but call what it holds, one after the other."""
-    if "forward" in vars(module):
+    if is_replaced(module):
         return False
     if isinstance(module, Sequential):
         return type(module).call is Sequential.call and type(module).forward is Layer.forward
@@ -86,7 +86,7 @@ def _is_container(module: nn.Module) -> bool:
 
 def _parts(path: str, module: nn.Module, inner: bool) -> Iterator[Part]:
     kind = PARTS.get(type(module))
-    if kind is None or "forward" in vars(module):
+    if kind is None or is_replaced(module):
         raise refusal(path, module, reason_against(module))
     part = kind(path, module)
     own = getattr(module, "activation", None)

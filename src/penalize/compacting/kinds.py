@@ -19,7 +19,7 @@ from penalize.compacting.parts import (
 from penalize.compacting.places import Part
 from penalize.compacting.units import Units
 
-__all__ = ["AT_THE_ENDS", "PARTS", "reason_against"]
+__all__ = ["AT_THE_ENDS", "PARTS", "is_replaced", "reason_against"]
 
 PARTS: dict[type[nn.Module], type[Part]] = {
     **dict.fromkeys((nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d), Units),
@@ -73,9 +73,14 @@ REASONS = {
 }
 
 
+def is_replaced(module: nn.Module) -> bool:
+    """Whether one object computes something else than its class."""
+    return any(name in vars(module) for name in ("forward", "call", "_conv_forward"))
+
+
 def reason_against(module: nn.Module) -> str:
     """Why a module of an unknown class is refused."""
-    if "forward" in vars(module):
+    if is_replaced(module):
         return "has a forward that was replaced"
     name = type(module).__name__
     for word, reason in REASONS.items():
