@@ -37,6 +37,7 @@ ROOMS = [
     "mixed_precision",
     "saving",
     "models",
+    "compacting",
     "path",
     "cli",
     "__main__",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         path,
         saving,
     )
+    from penalize.compacting import compact
     from penalize.layers import Input, Layer
     from penalize.models import Model, Sequential
 
@@ -42,6 +43,7 @@ __all__ = [
     "activations",
     "attach",
     "attached",
+    "compact",
     "config",
     "constraints",
     "errors",
@@ -59,7 +61,13 @@ __all__ = [
 ]
 
 # Rooms that a program does not use are not imported: `import penalize` costs little beside `import torch`.
-_PLACES = {"Input": "layers", "Layer": "layers", "Model": "models", "Sequential": "models"}
+_PLACES = {
+    "Input": "layers",
+    "Layer": "layers",
+    "Model": "models",
+    "Sequential": "models",
+    "compact": "compacting",
+}
 
 
 def __getattr__(name: str) -> Any:

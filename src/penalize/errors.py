@@ -10,6 +10,7 @@ __all__ = [
     "ArgumentError",
     "ArrayError",
     "BindError",
+    "CompactError",
     "ConfigError",
     "DataError",
     "DetachedError",
@@ -86,6 +87,10 @@ class TargetError(PenalizeError, KeyError):
 
 class BindError(PenalizeError, RuntimeError):
     """Penalties cannot act inside this optimizer's step."""
+
+
+class CompactError(PenalizeError, ValueError):
+    """A model holds something that `compact` cannot prove to be a chain of units, or outputs would not stay."""
 
 
 class DetachedError(PenalizeError, RuntimeError):

@@ -192,7 +192,7 @@ class Penalties(Mapping[str, Target]):
         return self
 
     def compile(self) -> Self:
-        """Generate kernels with `torch.compile`, which read each large weight once for value and gradient.
+        """Generate kernels with `torch.compile`, which read each large weight once a step.
 
         It pays for large models. It takes seconds, here and not at the first step, and on CPUs a C++ compiler. Weights
         of up to 16,384 values on CPUs, and regularizers other than L1, L2 and L1L2 of plain strengths, go as before.

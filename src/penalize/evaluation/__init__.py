@@ -3,7 +3,7 @@
 from penalize.evaluation.compiled import Kernels
 from penalize.evaluation.fused import Group, WeightPenalties
 from penalize.evaluation.reference import activity_losses, total, weight_losses
-from penalize.evaluation.report import Report, ReportRow, report
+from penalize.evaluation.report import Report, ReportRow, as_lines, report
 from penalize.evaluation.shrinking import Shrinking, StepSizes
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "StepSizes",
     "WeightPenalties",
     "activity_losses",
+    "as_lines",
     "report",
     "total",
     "weight_losses",

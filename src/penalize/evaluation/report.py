@@ -14,7 +14,7 @@ from penalize.evaluation.reference import activity_losses, weight_losses
 from penalize.placement import ActivityTarget, WeightTarget
 from penalize.regularizers.distributed import is_distributed, own_part, total_over_parts, whole
 
-__all__ = ["Report", "ReportRow", "report"]
+__all__ = ["Report", "ReportRow", "as_lines", "report"]
 
 COLUMNS = ("target", "kind", "shape", "regularizer", "penalty", "share", "zeros", "zero units")
 
@@ -68,12 +68,14 @@ class Report(Sequence[ReportRow]):
         return iter(self.rows)
 
     def __repr__(self) -> str:
-        table = [COLUMNS, *(row.cells() for row in self.rows)]
-        widths = [max(len(row[column]) for row in table) for column in range(len(COLUMNS))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
-        ]
+        lines = as_lines([COLUMNS, *(row.cells() for row in self.rows)])
         return "\n".join([*lines, f"all penalties together: {sum(row.penalty for row in self.rows):.6g}"])
+
+
+def as_lines(table: Sequence[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines of text with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
 @torch.no_grad()

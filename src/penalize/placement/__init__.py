@@ -10,7 +10,7 @@ from penalize.placement.calls import (
 )
 from penalize.placement.computed import computed_weights
 from penalize.placement.declared import Declarations, declarations_of, records_below
-from penalize.placement.hooks import install_hooks
+from penalize.placement.hooks import install_hooks, records_penalties, remove_all_hooks
 from penalize.placement.records import Record
 from penalize.placement.selection import (
     Rules,
@@ -57,6 +57,8 @@ __all__ = [
     "record_activity",
     "record_value",
     "records_below",
+    "records_penalties",
+    "remove_all_hooks",
     "select_activities",
     "select_weights",
 ]

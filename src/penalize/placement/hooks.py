@@ -13,7 +13,7 @@ from penalize.placement.declared import Declarations, RecordActivity, declaratio
 from penalize.placement.records import Record
 from penalize.placement.targets import ActivityTarget
 
-__all__ = ["Handle", "install_hooks"]
+__all__ = ["Handle", "install_hooks", "records_penalties", "remove_all_hooks"]
 
 
 class Handle(Protocol):
@@ -99,6 +99,26 @@ def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[H
         handles.append(module.register_forward_hook(_ExitCall(), always_call=True))
     _installations.count += 1
     return handles
+
+
+def records_penalties(hook: Any) -> bool:
+    """Whether a hook is one of those that `install_hooks` puts on modules; they change no outputs."""
+    return isinstance(hook, _EnterCall | _ExitCall | _RecordActivity)
+
+
+def remove_all_hooks(model: nn.Module) -> None:
+    """Take off what `install_hooks` put on a model and on all in it, whoever holds the handles.
+
+    For a copy of a part of a model: the copied hooks belong to penalties of the whole, of which there is no copy.
+    """
+    for module in model.modules():
+        for hooks in (module._forward_pre_hooks, module._forward_hooks):
+            for number in [number for number, hook in hooks.items() if records_penalties(hook)]:
+                del hooks[number]
+                module._forward_hooks_always_called.pop(number, None)
+        declared = declarations_of(module)
+        if declared is not None:
+            declared.placed.clear()
 
 
 def _hands_on_parts(module: nn.Module) -> bool:
