@@ -103,7 +103,7 @@ def install_hooks(model: nn.Module, targets: Iterable[ActivityTarget]) -> list[H
 
 def records_penalties(hook: Any) -> bool:
     """Whether a hook is one of those that `install_hooks` puts on modules; they change no outputs."""
-    return isinstance(hook, _EnterCall | _ExitCall | _RecordActivity)
+    return isinstance(hook, _EnterCall | _ExitCall | RecordActivity)
 
 
 def remove_all_hooks(model: nn.Module) -> None:
