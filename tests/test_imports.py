@@ -16,6 +16,7 @@ PACKAGE = Path(penalize.__file__).parent
 ROOMS = [
     "errors",
     "arguments",
+    "progress",
     "registry",
     "configs",
     "strict_json",
@@ -32,6 +33,7 @@ ROOMS = [
     "placement",
     "evaluation",
     "binding",
+    "polishing",
     "layers",
     "config",
     "mixed_precision",

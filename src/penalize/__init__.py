@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from penalize.compacting import compact
     from penalize.layers import Input, Layer
     from penalize.models import Model, Sequential
+    from penalize.polishing import polish
 
 __version__ = "0.1.0"
 
@@ -56,6 +57,7 @@ __all__ = [
     "ops",
     "optimizers",
     "path",
+    "polish",
     "regularizers",
     "saving",
 ]
@@ -67,6 +69,7 @@ _PLACES = {
     "Model": "models",
     "Sequential": "models",
     "compact": "compacting",
+    "polish": "polishing",
 }
 
 

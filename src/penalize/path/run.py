@@ -22,8 +22,8 @@ from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
 from penalize.path.result import RegularizationPath
 from penalize.path.scoring import score_stack
 from penalize.path.stacked import StackedModels, chunks, train_stack
-from penalize.path.table import progress_bar
 from penalize.placement import Rules, WeightTarget
+from penalize.progress import progress_bar
 
 __all__ = ["regularization_path"]
 
