@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-__all__ = ["SMALL", "Strengthened"]
+__all__ = ["SMALL", "Strengthened", "pieces"]
 
-PIECE = 2**18
-"""How many values of a large tensor are worked on at once."""
+PIECE = 2**17
+"""How many values of a large tensor are worked on at once: so many that they stay in the cache of one core."""
+LONG_PIECE = 2**19
+"""The same of tensors that do not fit into any cache, where fewer operations pay more."""
 SMALL = 2**14
 """Up to so many values a tensor is small."""
 
@@ -57,7 +59,7 @@ class Strengthened:
             factors = torch.addcmul(self.row_l1, self.row_l2, absolutes) if self.by_l2 else self.row_l1
             parts.append(torch.dot(absolutes, factors))
         for index in self.large:
-            for piece in _pieces(tensors[index].reshape(-1)):
+            for piece in pieces(tensors[index].reshape(-1)):
                 wide = piece.to(self.wide)
                 if self.l1[index]:
                     parts.append(wide.abs().sum() * self.l1[index])
@@ -91,7 +93,7 @@ class Strengthened:
             x = tensors[index].contiguous()
             gradient = torch.empty_like(x)
             l1, l2 = scale * self.l1[index], 2 * scale * self.l2[index]
-            for g, piece in zip(_pieces(gradient.view(-1)), _pieces(x.view(-1)), strict=True):
+            for g, piece in zip(pieces(gradient.view(-1)), pieces(x.view(-1)), strict=True):
                 if l1:
                     torch.sign(piece, out=g).mul_(l1).add_(piece, alpha=l2)
                 else:
@@ -106,7 +108,7 @@ class Strengthened:
         self._add_together(gradients, tensors, alone)
         for index in alone:
             l1, l2 = self.l1[index], 2 * self.l2[index]
-            for g, piece in zip(_pieces(gradients[index].view(-1)), _pieces(tensors[index].view(-1)), strict=True):
+            for g, piece in zip(pieces(gradients[index].view(-1)), pieces(tensors[index].view(-1)), strict=True):
                 if l2:
                     g.add_(piece, alpha=l2)
                 if l1:
@@ -148,5 +150,6 @@ def _by_value(strengths: Sequence[float]) -> dict[float, list[int]]:
     return dict(found)
 
 
-def _pieces(row: torch.Tensor) -> Iterator[torch.Tensor]:
-    return iter(torch.split(row, PIECE))
+def pieces(row: torch.Tensor) -> Iterator[torch.Tensor]:
+    """The parts of a row that are worked on one after the other."""
+    return iter(torch.split(row, PIECE if row.numel() < 4 * LONG_PIECE else LONG_PIECE))

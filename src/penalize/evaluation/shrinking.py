@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from penalize.evaluation.chunks import PIECE, SMALL
+from penalize.evaluation.chunks import SMALL, pieces
 from penalize.evaluation.compiled import Kernels
 
 __all__ = ["Shrinking", "StepSizes", "shrink_"]
@@ -122,10 +122,12 @@ def shrink_(x: torch.Tensor, sizes: StepSizes, l1: float, l2: float) -> None:
         _shrink_piece_(x, squares, sizes, l1, l2)
         return
     # In pieces that stay in the processor's cache.
-    pieces = torch.split(x.view(-1), PIECE)
-    of_squares = (None,) * len(pieces) if squares is None else torch.split(squares.view(-1), PIECE)
-    for piece, piece_of_squares in zip(pieces, of_squares, strict=True):
-        _shrink_piece_(piece, piece_of_squares, sizes, l1, l2)
+    if squares is None:
+        for piece in pieces(x.view(-1)):
+            _shrink_piece_(piece, None, sizes, l1, l2)
+    else:
+        for piece, of_squares in zip(pieces(x.view(-1)), pieces(squares.view(-1)), strict=True):
+            _shrink_piece_(piece, of_squares, sizes, l1, l2)
 
 
 def _shrink_piece_(x: torch.Tensor, squares: torch.Tensor | None, sizes: StepSizes, l1: float, l2: float) -> None:
