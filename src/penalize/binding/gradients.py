@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
-from penalize.binding.proximal import Clipping, ProximalSteps
+from penalize.binding.clipping import Clipping
 from penalize.errors import BindError
 from penalize.evaluation import Group, WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
 from penalize.regularizers.distributed import adds_up, by_parts, is_distributed
 from penalize.regularizers.penalty import in_autocast, penalty
+
+if TYPE_CHECKING:
+    from penalize.binding.proximal import ProximalSteps
 
 __all__ = ["Share", "penalty_gradient"]
 

@@ -11,7 +11,6 @@ from torch import nn
 from torch._compile import _disable_dynamo
 
 from penalize.binding.gradients import Share
-from penalize.binding.proximal import ProximalSteps, warn_of_decay
 from penalize.binding.zeroing import when_zeroed
 from penalize.errors import ArrayError, BindError
 from penalize.evaluation import WeightPenalties, total
@@ -44,6 +43,8 @@ class GradientBinding:
             for share in self._shares
         ]
         if proximal:
+            from penalize.binding.proximal import warn_of_decay
+
             warn_of_decay(optimizers)
             self._undo += [
                 share.optimizer.register_step_post_hook(functools.partial(self._after_step, share)).remove
@@ -117,6 +118,9 @@ class GradientBinding:
                 )
             targets[found[0]].append(target)
         if self.proximal:
+            # It knows all optimizers, which a program without proximal steps need not import.
+            from penalize.binding.proximal import ProximalSteps
+
             kernels = self.penalties.kernels
             proximal = [ProximalSteps(share.optimizer, own, kernels) for share, own in targets.items()]
             for share, steps in zip(self._shares, proximal, strict=True):
