@@ -16,6 +16,7 @@ QUICK = ["--strengths", "1e-4:1:3", "--folds", "3", "--epochs", "2", "--hidden",
     ("data", "more"),
     [
         ("wine", ["--penalty", "l1_l2"]),
+        ("wine", ["--penalty", "group_lasso", "--proximal"]),
         ("breast-cancer", ["--on", "activity", "--penalty", "l1"]),
         ("diabetes", ["--on", "bias"]),
         ("wine", ["--penalty", "orthogonal_regularizer"]),
@@ -50,7 +51,10 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path):
             ["path", "digit"],
             "data must be one of digits, breast-cancer, wine, diabetes, got 'digit': did you mean 'digits'?",
         ),
-        (["path", "wine", "--penalty", "l3"], "penalty must be one of l1, l2, l1_l2, orthogonal_regularizer, got 'l3'"),
+        (
+            ["path", "wine", "--penalty", "l3"],
+            "penalty must be one of l1, l2, l1_l2, group_lasso, orthogonal_regularizer, got 'l3'",
+        ),
         (
             ["path", "wine", "--on", "kernels"],
             "on must be one of kernel, bias, activity, got 'kernels': did you mean 'kernel'",

@@ -57,7 +57,7 @@ def penalize_command(
 @application.command("path")
 def path_command(
     data: Annotated[str, typer.Argument(help="digits, breast-cancer, wine or diabetes", show_default=False)] = "",
-    penalty: Annotated[str, typer.Option(help="l1, l2, l1_l2 or orthogonal_regularizer (rows: units)")] = "l2",
+    penalty: Annotated[str, typer.Option(help="l1, l2, l1_l2, group_lasso, orthogonal_regularizer (units)")] = "l2",
     on: Annotated[str, typer.Option(help="kernel, bias or activity")] = "kernel",
     strengths: Annotated[str, typer.Option(help="low:high:count, evenly spaced in logarithms")] = "1e-6:1:24",
     folds: Annotated[str, typer.Option(help="folds of the cross-validation")] = "5",
@@ -66,6 +66,7 @@ def path_command(
     hidden: Annotated[str, typer.Option(help="sizes of the hidden layers, with commas")] = "64,64",
     learning_rate: Annotated[str, typer.Option(help="of Adam")] = "0.001",
     seed: Annotated[str, typer.Option(help="of folds, first weights and batches")] = "0",
+    proximal: Annotated[bool, typer.Option("--proximal", help="proximal steps, for exact zeros")] = False,
     out: Annotated[Path, typer.Option(help="folder for path.csv, path.json and path.png")] = Path("penalize-path"),
 ) -> None:
     """Train a small network at every strength and fold at once, and choose the strength.
@@ -85,5 +86,6 @@ def path_command(
         hidden=hidden,
         learning_rate=learning_rate,
         seed=seed,
+        proximal=proximal,
         out=out,
     )

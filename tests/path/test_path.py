@@ -18,22 +18,27 @@ from penalize.path.network import multilayer_perceptron, rules
 from penalize.path.run import _made
 from penalize.path.stacked import data_loss
 from penalize.path.table import print_path
-from penalize.regularizers import L1, L2
+from penalize.regularizers import L1, L1L2, L2, GroupLasso
 
 SETTINGS = {"folds": 3, "epochs": 3, "batch_size": 16, "seed": 3, "learning_rate": 5e-3}
 
 
 def alone(factory, x, y, task, strength, fold, placed):
-    """One strength and fold by a plain loop: the model, its fold's data, and torch's Adam on loss + penalty."""
+    """One strength and fold by a plain loop: the model, its fold's data, and torch's Adam on loss + penalty.
+
+    Without a strength the penalties are those that are placed, by proximal steps.
+    """
     model = _made(factory, SETTINGS["seed"])
     data = make_folds(x, y, task, SETTINGS["folds"], SETTINGS["seed"], next(model.parameters()).dtype)
     penalties = attach(model, *placed)
     optimizer = torch.optim.Adam(model.parameters(), lr=SETTINGS["learning_rate"])
+    if strength is None:
+        penalties.bind(optimizer, proximal=True)
     for epoch in range(SETTINGS["epochs"]):
         for rows in torch.split(data.epoch_rows(epoch)[fold], SETTINGS["batch_size"]):
             optimizer.zero_grad()
             loss = data_loss(model(data.x[fold, rows]), data.y[fold, rows], data.task)
-            (loss + strength * penalties.loss()).backward()
+            (loss if strength is None else loss + strength * penalties.loss()).backward()
             optimizer.step()
     with torch.no_grad():
         train, validation = data.train[fold], data.validation[fold]
@@ -43,7 +48,8 @@ def alone(factory, x, y, task, strength, fold, placed):
             score = float((output.argmax(-1) == y_val).double().mean())
         else:
             score = float(1 - ((output[:, 0] - y_val) ** 2).sum() / ((y_val - y_val.mean()) ** 2).sum())
-    return [*losses, score]
+    weights = [target.tensor().flatten() for target in penalties.values() if hasattr(target, "tensor")]
+    return [*losses, score, float((torch.cat(weights) == 0).double().mean()) if weights else None]
 
 
 def stacked(factory, x, y, task, strengths, placed, **more):
@@ -79,7 +85,42 @@ def test_a_stacked_model_is_the_model_trained_alone(load, task, penalty, on, dty
     for place, fold in ((0, 2), (1, 0), (2, 1)):
         got = [r[place, fold] for r in (path.fold_train_losses, path.fold_val_losses, path.fold_scores)]
         expected = alone(factory, x, y, task, path.strengths[place], fold, placed)
-        np.testing.assert_allclose(got, expected, rtol=1e-8 if dtype == torch.float64 else 2e-3)
+        np.testing.assert_allclose(got, expected[:3], rtol=1e-8 if dtype == torch.float64 else 2e-3)
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l1_l2", "group_lasso"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_a_stacked_model_with_proximal_steps_is_the_model_trained_alone(penalty, dtype):
+    x, y = load_wine(return_X_y=True)
+    scaled = {"l1": L1, "l1_l2": lambda s: L1L2(s, s), "group_lasso": lambda s: GroupLasso(s, axis=0)}[penalty]
+    task = "classification"
+
+    def factory():
+        return multilayer_perceptron(13, [12], 3).to(dtype)
+
+    path = stacked(factory, x, y, task, [1e-3, 1e-2, 0.1], rules(penalty, "kernel", [12]), proximal=True)
+    zeros = []
+    for place, fold in ((0, 2), (1, 0), (2, 1)):
+        got = [r[place, fold] for r in (path.fold_train_losses, path.fold_val_losses, path.fold_scores)]
+        placed = ({"*.weight": scaled(path.strengths[place])}, {})
+        expected = alone(factory, x, y, task, None, fold, placed)
+        np.testing.assert_allclose(got, expected[:3], rtol=1e-8 if dtype == torch.float64 else 2e-3)
+        if dtype == torch.float64:
+            assert path.fold_zeros[place, fold] == expected[3]
+        zeros.append(path.fold_zeros[place, fold])
+    assert zeros[2] > zeros[0]
+    assert path.settings["proximal"] is True
+
+
+def test_proximal_paths_need_a_penalty_with_a_proximal_step():
+    x, y = load_wine(return_X_y=True)
+    for placed in (rules("orthogonal_regularizer", "kernel", [4]), rules("l1", "activity", [4])):
+        with pytest.raises(ArgumentError, match="proximal=True needs a penalty of weights that has a proximal step"):
+            stacked(lambda: multilayer_perceptron(13, [4], 3), x, y, "auto", [0.1], placed, proximal=True)
+    with pytest.raises(ArgumentError, match="proximal must be True or False, got 1"):
+        stacked(lambda: multilayer_perceptron(13, [4], 3), x, y, "auto", [0.1], placed, proximal=1)
+    with pytest.raises(ArgumentError, match="penalty group_lasso is of units.*got 'bias'"):
+        rules("group_lasso", "bias", [4])
 
 
 def test_chunks_do_not_change_the_result():

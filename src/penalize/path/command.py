@@ -30,6 +30,7 @@ def run_path(
     hidden: str,
     learning_rate: str,
     seed: str,
+    proximal: bool,
     out: Path,
 ) -> None:
     """Check all arguments, then the folder; train; print the table; write the files, all or none.
@@ -60,6 +61,7 @@ def run_path(
             activity=activity,
             strengths=grid,
             task=chosen.task,
+            proximal=proximal,
             **settings,
         )
         path.settings.update(data=data, penalty=penalty, on=on, strengths=strengths, hidden=sizes)

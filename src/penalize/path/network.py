@@ -8,7 +8,7 @@ from torch import nn
 
 from penalize.errors import ArgumentError, nearest
 from penalize.placement import Rules
-from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer
+from penalize.regularizers import L1, L1L2, L2, GroupLasso, OrthogonalRegularizer
 
 __all__ = ["PENALTIES", "PLACES", "hidden_sizes", "multilayer_perceptron", "rules"]
 
@@ -17,6 +17,7 @@ PENALTIES = {
     "l1": L1(1.0),
     "l2": L2(1.0),
     "l1_l2": L1L2(1.0, 1.0),
+    "group_lasso": GroupLasso(1.0, axis=0),
     "orthogonal_regularizer": OrthogonalRegularizer(1.0),
 }
 PLACES = ("kernel", "bias", "activity")
@@ -51,6 +52,8 @@ def rules(penalty: str, on: str, hidden: list[int]) -> tuple[Rules, Rules]:
         raise ArgumentError(f"on must be one of {', '.join(PLACES)}, got {on!r}: {nearest(on, PLACES)}")
     if on == "bias" and penalty == "orthogonal_regularizer":
         raise ArgumentError("penalty orthogonal_regularizer needs a matrix, but on bias there are only vectors")
+    if on != "kernel" and penalty == "group_lasso":
+        raise ArgumentError(f"penalty group_lasso is of units, the rows of kernels: it needs on kernel, got {on!r}")
     if on == "activity" and not hidden:
         raise ArgumentError("on activity needs at least one hidden layer, got hidden ''")
     if on == "activity":

@@ -21,7 +21,7 @@ from penalize.path.folds import Folds, make_folds
 from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
 from penalize.path.result import RegularizationPath
 from penalize.path.scoring import score_stack
-from penalize.path.stacked import StackedModels, chunks, train_stack
+from penalize.path.stacked import StackedModels, chunks, proximal_targets, train_stack
 from penalize.placement import Rules, WeightTarget
 from penalize.progress import progress_bar
 
@@ -40,6 +40,7 @@ def regularization_path(
     epochs: int = 30,
     batch_size: int = 32,
     learning_rate: float = 1e-3,
+    proximal: bool = False,
     task: str = "auto",
     seed: int = 0,
     chunk: int = 32,
@@ -66,6 +67,9 @@ def regularization_path(
         Positive numbers; 24 from 1e-6 to 1, evenly spaced in their logarithms, by default.
     folds, epochs, batch_size, learning_rate, seed
         Of the cross-validation and the training. Folds are stratified for classification.
+    proximal
+        Whether the penalties of weights that have a proximal step take it, in Adam's metric, after each of its steps:
+        weights become exactly zero. Other penalties act by their gradients.
     task
         "classification", "regression", or "auto": classification where y holds integers or names.
     chunk
@@ -103,6 +107,10 @@ def regularization_path(
     penalties = attach(base, weights=weights, activity=activity)
     if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
         raise ArgumentError("there is no penalty to vary: weights and activity exclude everything, or all is frozen")
+    if not isinstance(proximal, bool):
+        raise ArgumentError(f"proximal must be True or False, got {proximal!r:.80}")
+    if proximal and not proximal_targets(base, penalties):
+        raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
     began = time.perf_counter()
     shape = (len(grid), len(data))
     results = {name: np.full(shape, np.nan) for name in ("train_loss", "val_loss", "score", "zeros")}
@@ -111,7 +119,7 @@ def regularization_path(
         for pairs in parts:
             places, of_folds = zip(*pairs, strict=True)
             chosen = torch.tensor([grid[place] for place in places], dtype=dtype)
-            stack = StackedModels(base, chosen, torch.tensor(of_folds), data.task)
+            stack = StackedModels(base, chosen, torch.tensor(of_folds), data.task, proximal)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 train_stack(
@@ -129,6 +137,7 @@ def regularization_path(
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
+        "proximal": proximal,
         "seed": seed,
         "seconds": round(time.perf_counter() - began, 3),
         "versions": {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import torch
@@ -12,10 +13,14 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from penalize.binding import Penalties, attached
+from penalize.binding.step_sizes import step_sizes
 from penalize.errors import PenalizeError
+from penalize.evaluation import total
 from penalize.path.folds import Folds
+from penalize.placement import WeightTarget
+from penalize.regularizers.base import has_diagonal_prox
 
-__all__ = ["StackedModels", "data_loss", "train_stack"]
+__all__ = ["StackedModels", "data_loss", "proximal_targets", "train_stack"]
 
 
 def data_loss(output: torch.Tensor, y: torch.Tensor, task: str) -> torch.Tensor:
@@ -26,34 +31,43 @@ def data_loss(output: torch.Tensor, y: torch.Tensor, task: str) -> torch.Tensor:
 
 
 class _Objective(nn.Module):
-    """A model and its penalties in one call, so that weights swapped in by `functional_call` reach both."""
+    """A model and its penalties in one call, so that weights swapped in by `functional_call` reach both.
 
-    def __init__(self, model: nn.Module, penalties: Penalties, task: str) -> None:
+    Those that take proximal steps are left out.
+    """
+
+    def __init__(self, model: nn.Module, penalties: Penalties, proximal: Collection[str], task: str) -> None:
         super().__init__()
         self.model = model
         self.penalties = penalties
+        self.proximal = frozenset(proximal)
         self.task = task
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        output = self.model(x)
-        return data_loss(output, y, self.task), self.penalties.loss()
+        loss = data_loss(self.model(x), y, self.task)
+        paid = [value for name, value in self.penalties.named_losses() if name not in self.proximal]
+        return loss, total(paid, lambda: loss.device)
 
 
 class StackedModels:
     """The weights of many models of one kind, stacked along a first axis; all begin with the weights of `model`.
 
     `strengths` multiply the penalties that are attached to `model`, one a stacked model; `folds` says which fold each
-    one trains on.
+    one trains on. When `proximal`, the penalties of weights that have a proximal step take it.
     """
 
-    def __init__(self, model: nn.Module, strengths: torch.Tensor, folds: torch.Tensor, task: str) -> None:
+    def __init__(
+        self, model: nn.Module, strengths: torch.Tensor, folds: torch.Tensor, task: str, proximal: bool = False
+    ) -> None:
         (penalties,) = attached(model)
+        self.proximal = proximal_targets(model, penalties) if proximal else {}
         self.model = model
         self.penalties = penalties
         self.strengths = strengths
         self.folds = folds
         self.task = task
-        self.objective = _Objective(model, penalties, task)
+        own = {target.name for target in self.proximal.values()}
+        self.objective = _Objective(model, penalties, own, task)
         count = len(strengths)
         self.weights = {
             name: weight.detach().expand(count, *weight.shape).clone() for name, weight in model.named_parameters()
@@ -81,6 +95,28 @@ class StackedModels:
         tensors = {f"model.{name}": tensor for name, tensor in {**trained, **frozen, **buffers}.items()}
         data, penalty = functional_call(self.objective, tensors, (x, y))
         return data + strength * penalty  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def shrink(self, optimizer: torch.optim.Optimizer) -> None:
+        """The proximal steps of all models, after the optimizer's step, each with its own strength."""
+        (group,) = optimizer.param_groups
+        for name, target in self.proximal.items():
+            stacked = self.trained[name]
+            sizes = torch.as_tensor(step_sizes(optimizer, group, stacked).tensor()).expand_as(stacked)
+            sizes = sizes * self.strengths.view(-1, *(1 for _ in stacked.shape[1:]))
+            stacked.copy_(vmap(functools.partial(_shrunk, target))(stacked, sizes))
+
+
+def proximal_targets(model: nn.Module, penalties: Penalties) -> dict[str, WeightTarget]:
+    """The penalties of weights that have a proximal step, by the parameter's name in the model."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    targets = [target for target in penalties.values() if isinstance(target, WeightTarget) and not target.frozen]
+    return {names[id(t.tensor())]: t for t in targets if has_diagonal_prox(t.regularizer)}
+
+
+def _shrunk(target: WeightTarget, weight: torch.Tensor, sizes: torch.Tensor) -> torch.Tensor:
+    layout = target.in_regularizer_layout
+    return target.in_torch_layout(target.regularizer.prox(layout(weight), layout(sizes)))
 
 
 def train_stack(
@@ -110,6 +146,7 @@ def train_stack(
             for name, gradient in stack.gradients(x, y).items():
                 stack.trained[name].grad = gradient
             optimizer.step()
+            stack.shrink(optimizer)
         advance()
 
 
@@ -124,7 +161,8 @@ def _check_first_step(stack: StackedModels, x: torch.Tensor, y: torch.Tensor) ->
     buffers = {name: buffer.clone() for name, buffer in stack.buffers.items()}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        objective = data_loss(alone(x[member]), y[member], stack.task) + stack.strengths[member] * penalties.loss()
+        loss, paid = _Objective(alone, penalties, stack.objective.proximal, stack.task)(x[member], y[member])
+        objective = loss + stack.strengths[member] * paid
         weights = {name: weight for name, weight in alone.named_parameters() if name in stack.trained}
         expected = torch.autograd.grad(objective, list(weights.values()), allow_unused=True)
         torch.manual_seed(0)

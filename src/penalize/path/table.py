@@ -26,5 +26,6 @@ def print_path(path: RegularizationPath, title: str) -> None:
         table.add_row(f"{strength:.3g}", *numbers, f"{zeros:.1%}", ", ".join(marks))
     console = Console()
     console.print(table)
-    console.print("Losses are those of the data, without the penalty. Gradient steps make no weight exactly zero.")
+    steps = "" if path.settings.get("proximal") else " Gradient steps make no weight exactly zero."
+    console.print(f"Losses are those of the data, without the penalty.{steps}")
     console.print(f"best strength: {path.best:.6g}   one-standard-error strength: {path.best_1se:.6g}", highlight=False)
