@@ -135,6 +135,13 @@ def test_a_coefficient_counts_for_one_step():
 
     assert step(clip=True) == pytest.approx(1 - 1.5 - -0.05, abs=1e-5)
     assert step(clip=False) == pytest.approx(1 - 3 + 0.1)
+    # Two clippings before a step scale the gradient by both.
+    nn.init.constant_(model.weight, 1.5)
+    model.weight.grad = torch.full((1, 2), 4.0)
+    penalties.clip_grad_norm_(2.0 * 2**0.5)
+    penalties.clip_grad_norm_(1.0 * 2**0.5)
+    optimizer.step()
+    assert model.weight.detach()[0, 0].item() == pytest.approx(1.5 - 1 - 0.1 / 4, abs=1e-5)
     # Zeroing the gradients begins anew.
     model.weight.grad = torch.full((1, 2), 3.0)
     penalties.clip_grad_norm_(1e-3)
@@ -157,8 +164,15 @@ def test_decoupled_weight_decay_warns_and_moves_the_solution(lasso):
     ):
         with pytest.warns(UserWarning, match="decays weights besides"):
             penalties.bind(optimizer, proximal=True).unbind()
+    # Where a warning is an error, nothing is bound, and the optimizer is as it was.
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        optimizer = torch.optim.AdamW(model.parameters())
+        with pytest.raises(UserWarning, match="decays weights besides"):
+            penalties.bind(optimizer, proximal=True)
+        assert not penalties.bound
+        assert not optimizer._optimizer_step_pre_hooks
+        assert not optimizer._optimizer_step_post_hooks
         penalties.bind(torch.optim.Adam(model.parameters(), weight_decay=0.1), proximal=True)
 
 

@@ -69,7 +69,7 @@ def test_as_the_plain_evaluator_in_both_modes(dtype):
 
 
 @needs_compiler
-def test_gradients_that_are_kept_are_not_changed_by_what_autograd_does_with_them():
+def test_backward_twice_and_second_derivatives():
     model, penalties = model_and_penalties(torch.float64)
     parameters = list(model.parameters())
     penalties.compile()

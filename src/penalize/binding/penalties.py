@@ -196,8 +196,8 @@ class Penalties(Mapping[str, Target]):
 
         It pays for large models. It takes seconds, here and not at the first step, and on CPUs a C++ compiler. Weights
         of up to 16,384 values on CPUs, and regularizers other than L1, L2 and L1L2 of plain strengths, go as before.
-        Strengths may change, other shapes need new kernels. A step that is compiled as a whole generates its own.
-        Returns itself.
+        Strengths may change, other shapes need new kernels. Those of proximal steps are made at the first one. A step
+        that is compiled as a whole generates its own. Returns itself.
 
         Raises `ArgumentError` when no kernel can be generated here; the penalties go on as before.
 

@@ -46,7 +46,9 @@ class ProximalSteps:
         """
         found_inf: Any = getattr(self.optimizer, "found_inf", None)
         if found_inf is not None and bool(found_inf):
-            return  # a GradScaler had a fused optimizer skip this step, which calls hooks all the same
+            # A GradScaler had a fused optimizer skip this step, which calls hooks all the same.
+            clipping.coefficient = 1.0
+            return
         steps: dict[int, StepSizes] = {}
         for group, clipped in zip(self.optimizer.param_groups, clipping.of_step(self.optimizer), strict=True):
             for parameter in group["params"]:

@@ -38,14 +38,16 @@ class GradientBinding:
         self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
         self._shared_out: Any = None
         self._share_out()
+        if proximal:
+            from penalize.binding.proximal import warn_of_decay
+
+            # Before anything is changed: a warning may be an error.
+            warn_of_decay(optimizers)
         self._undo: list[Callable[[], None]] = [
             share.optimizer.register_step_pre_hook(functools.partial(self._before_step, share)).remove
             for share in self._shares
         ]
         if proximal:
-            from penalize.binding.proximal import warn_of_decay
-
-            warn_of_decay(optimizers)
             self._undo += [
                 share.optimizer.register_step_post_hook(functools.partial(self._after_step, share)).remove
                 for share in self._shares
@@ -80,7 +82,7 @@ class GradientBinding:
         norm = torch.nn.utils.clip_grad_norm_(parameters, max_norm, norm_type)
         coefficient = min(1.0, max_norm / (float(whole(norm) if is_distributed(norm) else norm) + 1e-6))
         for share in self._shares:
-            share.clipping.coefficient = coefficient
+            share.clipping.coefficient *= coefficient
         return norm
 
     def _share_out(self) -> None:
@@ -131,7 +133,8 @@ class GradientBinding:
                 share.penalties = WeightPenalties(own, self.penalties.kernels)
         self._shared_out = now
 
-    # A compiled step leaves this out of its graph: it would be compiled again for each target.
+    # A compiled step leaves this out of its graph: it would be compiled again for each target. The public
+    # `torch.compiler.disable` imports the compiler, which takes a second, where it is only named.
     @_disable_dynamo
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
