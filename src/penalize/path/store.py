@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -18,16 +17,15 @@ from penalize.path.job import Chunk
 __all__ = ["read_chunk", "store_chunk"]
 
 PREFIX = "weights/"
+NAMES = ("train_loss", "val_loss", "score", "zeros", "epochs")
 
 
 def store_chunk(folder: Path, chunk: Chunk, result: ChunkResult) -> None:
     """Write the result of a chunk as an `.npz`, whole or not at all."""
-    arrays: dict[str, Any] = {
-        field.name: getattr(result, field.name) for field in fields(result) if field.name != "weights"
-    }
-    weights = {PREFIX + name: array for name, array in result.weights.items()}
+    arrays: dict[str, Any] = {PREFIX + name: array for name, array in result.weights.items()}
+    arrays |= {name: getattr(result, name) for name in NAMES}
     with replacing(folder / _name(chunk), overwrite=True) as beside, beside.open("wb") as file:
-        np.savez(file, **arrays, **weights, chunk=np.array(chunk))
+        np.savez(file, chunk=np.array(chunk), **arrays)
 
 
 def read_chunk(folder: Path, chunk: Chunk) -> ChunkResult | None:
