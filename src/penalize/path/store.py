@@ -34,7 +34,7 @@ def read_chunk(folder: Path, chunk: Chunk) -> ChunkResult | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if arrays.pop("chunk").tolist() != [list(pair) for pair in chunk]:
             raise ValueError("it is of other pairs of strengths and folds")
