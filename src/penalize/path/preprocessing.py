@@ -20,10 +20,12 @@ from penalize.path.sources import Source
 __all__ = ["FoldInputs", "fold_inputs"]
 
 COLUMNS_AT_ONCE = 64
+# Up to this size the folds' inputs are computed once; beyond it they would be held as often as there are folds.
+COMPUTED_ONCE = 64 * 2**20
 
 
 class FoldInputs:
-    """The inputs of all folds as one tensor (folds, rows, ...) that is computed where it is looked at.
+    """The inputs of all folds as one tensor (folds, rows, ...); a large one is computed where it is looked at.
 
     `inputs[fold, rows]` takes an integer and a slice, or index tensors that broadcast against each other;
     `inputs[fold]` is all rows. In each fold missing numbers are filled by the median, and numbers are scaled to mean 0
@@ -44,6 +46,9 @@ class FoldInputs:
         self.fill = fill if bool(table.isnan().any()) else None
         self.shift = shift.reshape(-1, *table.shape[1:])
         self.factor = factor.reshape(-1, *table.shape[1:])
+        self.computed: torch.Tensor | None = None
+        if self.shape.numel() * table.element_size() <= COMPUTED_ONCE:
+            self.computed = torch.stack([self[fold] for fold in range(len(train))])
 
     @property
     def shape(self) -> torch.Size:
@@ -56,6 +61,8 @@ class FoldInputs:
         return self.table.dtype
 
     def __getitem__(self, place: Any) -> torch.Tensor:
+        if self.computed is not None:
+            return self.computed[place]
         fold, rows = place if isinstance(place, tuple) else (place, slice(None))
         values = self.table[rows]
         if self.fill is not None:
