@@ -13,9 +13,9 @@ from torch import nn
 from penalize import attach
 from penalize.errors import ArgumentError, DataError, PenalizeError, TargetError
 from penalize.path import RegularizationPath, regularization_path
+from penalize.path.factory import make_model
 from penalize.path.folds import make_folds
 from penalize.path.network import multilayer_perceptron, rules
-from penalize.path.run import _made
 from penalize.path.stacked import data_loss
 from penalize.path.table import print_path
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
@@ -28,7 +28,7 @@ def alone(factory, x, y, task, strength, fold, placed):
 
     Without a strength the penalties are those that are placed, by proximal steps.
     """
-    model = _made(factory, SETTINGS["seed"])
+    model = make_model(factory, x.shape[1], len(np.unique(y)), SETTINGS["seed"])
     data = make_folds(x, y, task, SETTINGS["folds"], SETTINGS["seed"], next(model.parameters()).dtype)
     penalties = attach(model, *placed)
     optimizer = torch.optim.Adam(model.parameters(), lr=SETTINGS["learning_rate"])
@@ -333,7 +333,11 @@ GOOD = {"weights": {"weight": L2(1.0)}, "strengths": [1e-3, 1.0], **SETTINGS}
         ({"chunk": 0}, ArgumentError, "chunk must be an integer >= 1, got 0"),
         ({"seed": -1}, ArgumentError, "seed must be an integer >= 0, got -1"),
         ({"learning_rate": 0}, ArgumentError, "learning_rate must be a number > 0, got 0"),
-        ({"task": "ranking"}, ArgumentError, "task must be one of .auto., .classification., .regression., got .ranking."),
+        (
+            {"task": "ranking"},
+            ArgumentError,
+            "task must be one of .auto., .classification., .regression., got .ranking.",
+        ),
         ({"weights": {"wait": L2()}}, TargetError, r"weights\['wait'\] matches no parameter"),
         ({"weights": {"weight": None}}, ArgumentError, "there is no penalty to vary"),
         ({"weights": {"weight": L2()}, "frozen": True}, ArgumentError, "there is no penalty to vary"),
@@ -353,7 +357,7 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
 @pytest.mark.parametrize(
     ("model", "x", "y", "error", "message"),
     [
-        ("linear", np.ones((9, 13)), np.zeros(9), DataError, "classification of .* needs|output of shape"),
+        ("linear", np.ones((9, 13)), np.arange(9.0), DataError, "classification of .* needs|output of shape"),
         (
             nn.Linear(13, 2),
             load_wine().data,
@@ -371,9 +375,21 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
         ),
         (nn.ReLU(), load_wine().data, load_wine().target, ArgumentError, "model has no parameter to train"),
         (lambda: 3, load_wine().data, load_wine().target, ArgumentError, "model must make an nn.Module, got int"),
-        (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\) and y \(rows,\)"),
-        (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(8), DataError, r"got shapes \(9, 13\) and \(8,\)"),
-        (nn.Linear(13, 3), np.full((9, 13), np.nan), np.zeros(9), DataError, "column x0 of x holds nothing but missing"),
+        (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\), got shape \(9,\)"),
+        (
+            nn.Linear(13, 3),
+            np.ones((9, 13)),
+            np.zeros(8),
+            DataError,
+            "x and y must have equally many rows, got 9 and 8",
+        ),
+        (
+            nn.Linear(13, 3),
+            np.full((9, 13), np.nan),
+            np.zeros(9),
+            DataError,
+            "column x0 of x holds nothing but missing",
+        ),
         (nn.Linear(13, 3), np.ones((9, 13)), np.full(9, np.nan), DataError, "y must have a value in every row"),
         (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(9, dtype=int), DataError, "at least two classes in y, got 1"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def run_path(
     sizes = hidden_sizes(hidden)
     grid = parse_grid(strengths)
     weights, activity = rules(penalty, on, sizes)
-    outputs = len(set(chosen.y.tolist())) if chosen.task == "classification" else 1
+    features, outputs = math.prod(chosen.x.shape), chosen.y.outputs
     settings = {
         "folds": number(folds, "folds", int),
         "epochs": number(epochs, "epochs", int),
@@ -54,7 +55,7 @@ def run_path(
     finished = False
     try:
         path = regularization_path(
-            lambda: multilayer_perceptron(chosen.x.shape[1], sizes, outputs),
+            lambda: multilayer_perceptron(features, sizes, outputs),
             chosen.x,
             chosen.y,
             weights=weights,

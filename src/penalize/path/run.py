@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -18,11 +17,14 @@ from penalize.arguments import integer, number
 from penalize.binding import attach
 from penalize.errors import ArgumentError, DataError
 from penalize.path.backends import train_here
-from penalize.path.folds import Folds, make_folds
+from penalize.path.factory import make_model
+from penalize.path.folds import Folds, split
 from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
 from penalize.path.job import Job, Training, plan_chunks
 from penalize.path.result import RegularizationPath
+from penalize.path.sources import read_source
 from penalize.path.stacked import proximal_targets
+from penalize.path.targets import read_targets
 from penalize.placement import Rules, WeightTarget
 from penalize.progress import progress_bar
 
@@ -30,7 +32,7 @@ __all__ = ["regularization_path"]
 
 
 def regularization_path(
-    model: nn.Module | Callable[[], nn.Module],
+    model: nn.Module | Callable[..., nn.Module],
     x: Any,
     y: Any,
     *,
@@ -58,10 +60,14 @@ def regularization_path(
     ----------
     model
         A module from (batch, features) to (batch, classes) logits, or (batch, 1) for regression; or a function that
-        makes one, called with torch's random numbers seeded. It is copied to the CPU, where all is computed, and not
-        changed.
+        makes one, called with torch's random numbers seeded, and with (features, outputs) when it requires arguments.
+        It is copied to the CPU, where all is computed, and not changed.
     x, y
-        Arrays (rows, features) and (rows,).
+        Arrays (rows, features, ...) and (rows,); or a DataFrame and one of its columns. NaN in x is a missing value.
+        Each fold fills missing numbers by the median of its training rows (a further input says where), and scales
+        numbers. A category of a DataFrame (text, bool, pandas' categories) has an input for each level of the whole
+        column, missing being one; of more than 50, the 49 most frequent and one for the others; a level that no
+        training row of a fold has is 0 in all rows of that fold. Dates are days since 1970.
     weights, activity
         Rules as `penalize.attach` takes them; the strengths in them are multiplied by each strength of the grid.
     strengths
@@ -72,7 +78,8 @@ def regularization_path(
         Whether the penalties of weights that have a proximal step take it, in Adam's metric, after each of its steps:
         weights become exactly zero. Other penalties act by their gradients.
     task
-        "classification", "regression", or "auto": classification where y holds integers or names.
+        "classification", "regression", or "auto": classification where y holds names, bool, or integers of at most 50
+        values.
     chunk
         How many models are trained in one stack; the result does not depend on it.
     progress
@@ -101,9 +108,10 @@ def regularization_path(
     if integer("seed", seed, least=0) >= 2**32:
         raise ArgumentError(f"seed must be below 2**32, got {seed!r}")
     number("learning_rate", learning_rate, 0.0, above=True)
-    base = _made(model, seed)
-    dtype = next(base.parameters()).dtype
-    data = make_folds(x, y, task, folds, seed, dtype)
+    source, targets = read_source(x), read_targets(y, task)
+    shape = source.shape
+    base = make_model(model, shape[0] if len(shape) == 1 else shape, targets.outputs, seed)
+    data = split(source, targets, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
     penalties = attach(base, weights=weights, activity=activity)
     if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
@@ -143,25 +151,6 @@ def regularization_path(
     score_name = "accuracy" if data.task == "classification" else "R2"
     losses = results["train_loss"], results["val_loss"]
     return RegularizationPath(np.array(grid), results["score"], *losses, results["zeros"], score_name, settings)
-
-
-def _made(model: Any, seed: int) -> nn.Module:
-    """A copy of the model, or a new one of the function, on the CPU and with no penalties from before."""
-    if isinstance(model, nn.Module):
-        base = copy.deepcopy(model)
-    elif callable(model):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            base = model()
-        if not isinstance(base, nn.Module):
-            raise ArgumentError(f"model must make an nn.Module, got {type(base).__name__}")
-    else:
-        raise ArgumentError(f"model must be an nn.Module or a function that makes one, got {type(model).__name__}")
-    for penalties in penalize.attached(base):
-        penalties.detach()
-    if not any(parameter.requires_grad for parameter in base.parameters()):
-        raise ArgumentError("model has no parameter to train")
-    return base.cpu()
 
 
 def _check_output(base: nn.Module, data: Folds) -> None:
