@@ -13,8 +13,8 @@ from torch import nn
 from penalize import attach
 from penalize.errors import ArgumentError, DataError, PenalizeError, TargetError
 from penalize.path import RegularizationPath, regularization_path
-from penalize.path.factory import make_model
 from penalize.path.folds import make_folds
+from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron, rules
 from penalize.path.stacked import data_loss
 from penalize.path.table import print_path
@@ -28,7 +28,7 @@ def alone(factory, x, y, task, strength, fold, placed):
 
     Without a strength the penalties are those that are placed, by proximal steps.
     """
-    model = make_model(factory, x.shape[1], len(np.unique(y)), SETTINGS["seed"])
+    model = made_model(factory, SETTINGS["seed"])
     data = make_folds(x, y, task, SETTINGS["folds"], SETTINGS["seed"], next(model.parameters()).dtype)
     penalties = attach(model, *placed)
     optimizer = torch.optim.Adam(model.parameters(), lr=SETTINGS["learning_rate"])
@@ -379,7 +379,7 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
         (
             nn.Linear(13, 3),
             np.ones((9, 13)),
-            np.zeros(8),
+            np.arange(8.0),
             DataError,
             "x and y must have equally many rows, got 9 and 8",
         ),

@@ -17,10 +17,10 @@ from penalize.arguments import integer, number
 from penalize.binding import attach
 from penalize.errors import ArgumentError, DataError
 from penalize.path.backends import train_here
-from penalize.path.factory import make_model
 from penalize.path.folds import Folds, split
 from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
 from penalize.path.job import Job, Training, plan_chunks
+from penalize.path.making import made_model
 from penalize.path.result import RegularizationPath
 from penalize.path.sources import read_source
 from penalize.path.stacked import proximal_targets
@@ -110,7 +110,7 @@ def regularization_path(
     number("learning_rate", learning_rate, 0.0, above=True)
     source, targets = read_source(x), read_targets(y, task)
     shape = source.shape
-    base = make_model(model, shape[0] if len(shape) == 1 else shape, targets.outputs, seed)
+    base = made_model(model, seed, shape[0] if len(shape) == 1 else shape, targets.outputs)
     data = split(source, targets, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
     penalties = attach(base, weights=weights, activity=activity)
