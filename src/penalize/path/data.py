@@ -23,10 +23,11 @@ TARGET_NAMES = ("target", "label", "y")
 
 @dataclass(frozen=True)
 class Data:
-    """Inputs and targets, checked."""
+    """Inputs as they came, what is known of them, and the targets; all checked."""
 
     name: str
-    x: Source
+    x: Any
+    source: Source
     y: Targets
 
     @property
@@ -57,7 +58,7 @@ def load_data(
     say. Raises ArgumentError for a name of no data set and no file or of no column, offering the nearest, DataError for
     columns that nothing can be learned from, and what `read_table`, `read_source` and `read_targets` raise.
 
-    >>> load_data("wine").x.names[:2]
+    >>> load_data("wine").source.names[:2]
     ('alcohol', 'malic_acid')
     """
     suffix = None if name in DATA else suffix_of(name)
@@ -67,7 +68,7 @@ def load_data(
                 raise ArgumentError(f"{option} names a column of a table, but {name!r} has none: leave it out")
     if suffix == ".npz":
         arrays = read_arrays(Path(name))
-        return Data(name, read_source(arrays[0]), read_targets(arrays[1], task))
+        return Data(name, arrays[0], read_source(arrays[0]), read_targets(arrays[1], task))
     if suffix is not None:
         return _of_table(name, read_table(Path(name)), target, task, drop, categories)
     if name not in DATA:
@@ -77,7 +78,7 @@ def load_data(
         )
     load, own = DATA[name]
     frame = load(as_frame=True)
-    return Data(name, read_source(frame.data), read_targets(frame.target, own if task == "auto" else task))
+    return Data(name, frame.data, read_source(frame.data), read_targets(frame.target, own if task == "auto" else task))
 
 
 def _of_table(
@@ -97,7 +98,7 @@ def _of_table(
     for column in categories:
         if column in x:
             x[column] = x[column].astype("category")
-    return Data(name, read_source(x), y)
+    return Data(name, x, read_source(x), y)
 
 
 def _target(table: pd.DataFrame, target: str | None) -> str:
@@ -120,7 +121,7 @@ def _check_column(table: pd.DataFrame, column: str, option: str) -> str:
 def _check_worth(x: pd.DataFrame, name: str) -> None:
     """Columns of a file that hold nothing, or one value, are mistakes more often than not."""
     empty = [column for column in x if x[column].isna().all()]
-    same = [column for column in x if column not in empty and x[column].nunique(dropna=False) == 1]
+    same = [column for column in x if column not in empty and x[column].astype(str).nunique() == 1]
     for columns, what in ((empty, "nothing but missing values"), (same, "one value only")):
         if columns:
             listed = f"column{'s' if columns[1:] else ''} {', '.join(map(repr, columns[:8]))}"
