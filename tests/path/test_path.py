@@ -14,8 +14,8 @@ from penalize import attach
 from penalize.errors import ArgumentError, DataError, PenalizeError, TargetError
 from penalize.path import RegularizationPath, regularization_path
 from penalize.path.folds import make_folds
+from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron, rules
-from penalize.path.run import _made
 from penalize.path.stacked import data_loss
 from penalize.path.table import print_path
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
@@ -28,7 +28,7 @@ def alone(factory, x, y, task, strength, fold, placed):
 
     Without a strength the penalties are those that are placed, by proximal steps.
     """
-    model = _made(factory, SETTINGS["seed"])
+    model = made_model(factory, SETTINGS["seed"])
     data = make_folds(x, y, task, SETTINGS["folds"], SETTINGS["seed"], next(model.parameters()).dtype)
     penalties = attach(model, *placed)
     optimizer = torch.optim.Adam(model.parameters(), lr=SETTINGS["learning_rate"])
@@ -304,12 +304,12 @@ def test_a_failing_write_leaves_the_old_files_whole(tmp_path, monkeypatch):
     path = stacked(lambda: nn.Linear(13, 3), x, y, "auto", [1e-3, 1.0], ({"weight": L2(1.0)}, {}))
     path.save(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    import penalize.path.result as result
+    import penalize.path.saved as saved
 
     def fails(figure):
         raise OSError("disk full")
 
-    monkeypatch.setattr(result, "figure_bytes", fails)
+    monkeypatch.setattr(saved, "figure_bytes", fails)
     with pytest.raises(OSError, match="disk full"):
         path.save(tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
