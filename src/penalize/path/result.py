@@ -52,7 +52,7 @@ class RegularizationPath:
     [2, 3, 6, 8]
     >>> model = path.model(0.4)
     >>> [round(value, -1) for value in model(torch.tensor(data.data[:2])).flatten().tolist()]
-    [180.0, 110.0]
+    [190.0, 100.0]
     """
 
     strengths: np.ndarray
