@@ -11,12 +11,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from penalize import attach
-from penalize.errors import ArgumentError, DataError, PenalizeError, TargetError
+from penalize.errors import ArgumentError, DataError, TargetError
 from penalize.path import RegularizationPath, regularization_path
 from penalize.path.folds import make_folds
 from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron, rules
-from penalize.path.stacked import data_loss
+from penalize.path.objective import data_loss
 from penalize.path.table import print_path
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
 
@@ -181,31 +181,6 @@ def test_tied_weights_train_as_one():
     np.testing.assert_allclose(path.fold_val_losses[1, 0], expected[1], rtol=1e-8)
 
 
-def test_a_model_that_a_stack_gets_wrong_is_refused():
-    class Remembers(nn.Linear):
-        """Its output depends on how often it was called."""
-
-        calls = 0
-
-        def forward(self, x):
-            type(self).calls += 1
-            return super().forward(x) * type(self).calls
-
-    x, y = load_wine(return_X_y=True)
-    with pytest.raises(PenalizeError, match="cannot be trained in a stack: the first gradient of weight differs"):
-        stacked(lambda: Remembers(13, 3), x, y, "auto", [1e-2, 1e-1], ({"weight": L2(1.0)}, {}))
-
-
-def test_a_model_that_cannot_be_stacked_at_all_says_why():
-    class Branches(nn.Linear):
-        def forward(self, x):
-            return super().forward(x) if x.sum() > -1e9 else x
-
-    x, y = load_wine(return_X_y=True)
-    with pytest.raises(PenalizeError, match="this model cannot be trained in a stack: .*vmap"):
-        stacked(lambda: Branches(13, 3), x, y, "auto", [1e-2, 1e-1], ({"weight": L2(1.0)}, {}))
-
-
 def test_rows_are_evaluated_in_parts(monkeypatch):
     import penalize.path.scoring as scoring
 
@@ -333,7 +308,11 @@ GOOD = {"weights": {"weight": L2(1.0)}, "strengths": [1e-3, 1.0], **SETTINGS}
         ({"chunk": 0}, ArgumentError, "chunk must be an integer >= 1, got 0"),
         ({"seed": -1}, ArgumentError, "seed must be an integer >= 0, got -1"),
         ({"learning_rate": 0}, ArgumentError, "learning_rate must be a number > 0, got 0"),
-        ({"task": "ranking"}, ArgumentError, "task must be one of .auto., .classification., .regression., got .ranking."),
+        (
+            {"task": "ranking"},
+            ArgumentError,
+            "task must be one of .auto., .classification., .regression., got .ranking.",
+        ),
         ({"weights": {"wait": L2()}}, TargetError, r"weights\['wait'\] matches no parameter"),
         ({"weights": {"weight": None}}, ArgumentError, "there is no penalty to vary"),
         ({"weights": {"weight": L2()}, "frozen": True}, ArgumentError, "there is no penalty to vary"),
@@ -373,7 +352,13 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
         (lambda: 3, load_wine().data, load_wine().target, ArgumentError, "model must make an nn.Module, got int"),
         (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\) and y \(rows,\)"),
         (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(8), DataError, r"got shapes \(9, 13\) and \(8,\)"),
-        (nn.Linear(13, 3), np.full((9, 13), np.nan), np.zeros(9), DataError, "column x0 of x holds nothing but missing"),
+        (
+            nn.Linear(13, 3),
+            np.full((9, 13), np.nan),
+            np.zeros(9),
+            DataError,
+            "column x0 of x holds nothing but missing",
+        ),
         (nn.Linear(13, 3), np.ones((9, 13)), np.full(9, np.nan), DataError, "y must have a value in every row"),
         (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(9, dtype=int), DataError, "at least two classes in y, got 1"),
     ],
