@@ -2,5 +2,6 @@
 
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
+from penalize.path.stackable import NotStackedWarning
 
-__all__ = ["RegularizationPath", "regularization_path"]
+__all__ = ["NotStackedWarning", "RegularizationPath", "regularization_path"]

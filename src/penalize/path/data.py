@@ -121,7 +121,7 @@ def _check_column(table: pd.DataFrame, column: str, option: str) -> str:
 def _check_worth(x: pd.DataFrame, name: str) -> None:
     """Columns of a file that hold nothing, or one value, are mistakes more often than not."""
     empty = [column for column in x if x[column].isna().all()]
-    same = [column for column in x if column not in empty and x[column].astype(str).nunique() == 1]
+    same = [column for column in x if column not in empty and _values(x[column]) == 1]
     for columns, what in ((empty, "nothing but missing values"), (same, "one value only")):
         if columns:
             listed = f"column{'s' if columns[1:] else ''} {', '.join(map(repr, columns[:8]))}"
@@ -131,6 +131,11 @@ def _check_worth(x: pd.DataFrame, name: str) -> None:
                 f"{listed}{more} of {name} hold{'' if columns[1:] else 's'} {what}, and nothing can be learned from "
                 f"that: leave out by {out}"
             )
+
+
+def _values(column: pd.Series) -> int:
+    # Objects such as lists cannot be counted as they are.
+    return (column.astype(str) if column.dtype == object else column).nunique(dropna=False)
 
 
 def _quoted(column: str) -> str:
