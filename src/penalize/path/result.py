@@ -172,7 +172,7 @@ class RegularizationPath:
         Raises TargetError for models that are more than one linear layer.
         """
         weights = self._fitted().linear_coefficients()
-        names = self.settings.get("feature_names") or [str(place) for place in range(weights.shape[2])]
+        names = self.settings.get("feature_names") or [f"x{place}" for place in range(weights.shape[2])]
         classes = self.settings.get("classes")
         figure = draw_coefficients(self.strengths, weights, self.best, self.best_1se, names, classes)
         return _saved(figure, path)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import sklearn
 import torch
 from torch import nn
@@ -29,6 +30,7 @@ from penalize.path.making import made_model
 from penalize.path.objective import choose_loss, choose_score
 from penalize.path.optimization import choose_optimizer
 from penalize.path.penalized import proximal_targets
+from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
 from penalize.path.sizes import chunk_size
 from penalize.path.sources import read_source
@@ -206,8 +208,8 @@ def regularization_path(
         "task": data.task,
         "rows": int(data.x.shape[1]),
         "features": list(data.x.shape[2:]),
-        **({"classes": np.unique(np.asarray(y)).tolist()} if data.task == "classification" else {}),
-        **({"feature_names": [str(name) for name in x.columns]} if hasattr(x, "columns") else {}),
+        **({"classes": list(data.targets.classes)} if data.task == "classification" else {}),
+        **({"feature_names": list(data.feature_names)} if isinstance(x, pd.DataFrame) else {}),
         "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
         "folds": len(data),
         "epochs": epochs,
@@ -235,7 +237,7 @@ def regularization_path(
         fold_zeros=results["zeros"],
         score_name=training.score.name,
         settings=settings,
-        all_rows=None,
+        all_rows=all_rows(job, x),
     )
 
 
