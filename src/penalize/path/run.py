@@ -17,11 +17,12 @@ import penalize
 from penalize.arguments import integer, number
 from penalize.binding import attach
 from penalize.errors import ArgumentError, DataError
+from penalize.path.backends import train_here
 from penalize.path.folds import Folds, make_folds
 from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
+from penalize.path.job import Job, Training, plan_chunks
 from penalize.path.result import RegularizationPath
-from penalize.path.scoring import score_stack
-from penalize.path.stacked import StackedModels, chunks, proximal_targets, train_stack
+from penalize.path.stacked import proximal_targets
 from penalize.placement import Rules, WeightTarget
 from penalize.progress import progress_bar
 
@@ -111,23 +112,17 @@ def regularization_path(
         raise ArgumentError(f"proximal must be True or False, got {proximal!r:.80}")
     if proximal and not proximal_targets(base, penalties):
         raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
+    training = Training(epochs=epochs, batch_size=batch_size, learning_rate=float(learning_rate), seed=seed)
+    job = Job(base, data, tuple(grid), training, proximal)
     began = time.perf_counter()
     shape = (len(grid), len(data))
     results = {name: np.full(shape, np.nan) for name in ("train_loss", "val_loss", "score", "zeros")}
-    parts = chunks(grid, len(data), chunk)
-    with progress_bar(len(parts) * epochs, f"{shape[0]} strengths x {shape[1]} folds", progress) as advance:
-        for pairs in parts:
+    chunks = plan_chunks(job, chunk)
+    with progress_bar(len(chunks) * epochs, f"{shape[0]} strengths x {shape[1]} folds", progress) as advance:
+        for pairs, result in train_here(job, chunks, advance):
             places, of_folds = zip(*pairs, strict=True)
-            chosen = torch.tensor([grid[place] for place in places], dtype=dtype)
-            stack = StackedModels(base, chosen, torch.tensor(of_folds), data.task, proximal)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(seed)
-                train_stack(
-                    stack, data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, advance=advance
-                )
-            scores = score_stack(stack, data)
             for name, values in results.items():
-                values[places, of_folds] = getattr(scores, name).numpy()
+                values[places, of_folds] = getattr(result, name)
     settings = {
         "task": data.task,
         "rows": int(data.x.shape[1]),

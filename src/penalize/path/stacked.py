@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -186,9 +186,3 @@ def _check_first_step(stack: StackedModels, x: torch.Tensor, y: torch.Tensor) ->
 def members_of(stack: StackedModels, fold: int) -> torch.Tensor:
     """The places in the stack of the models that train on a fold."""
     return torch.nonzero(stack.folds == fold).flatten()
-
-
-def chunks(strengths: Iterable[float], folds: int, size: int) -> list[list[tuple[int, int]]]:
-    """Pairs of (strength's place, fold) in lists of at most `size`."""
-    pairs = [(place, fold) for place, _ in enumerate(strengths) for fold in range(folds)]
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
