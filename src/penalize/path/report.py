@@ -14,6 +14,8 @@ from penalize.path.result import RegularizationPath
 
 __all__ = ["html_report"]
 
+COLUMNS = ("score", "score_se", "val_loss", "train_loss")
+
 
 def html_report(path: RegularizationPath, *, command: str | None = None) -> str:
     """An HTML page: both choices and what they mean, cautions, the picture, what to type next, the table, the settings.
@@ -114,19 +116,19 @@ def _next(path: RegularizationPath, command: str | None) -> Iterator[str]:
 
 
 def _table(path: RegularizationPath) -> str:
-    head = ["strength", "train loss", "val loss", path.score_name, "± se", "zeros", ""]
+    head = ["", "strength", path.score_name, "± se", "zeros", "val loss", "train loss"]
     rows: list[html.Row] = []
     for row in path.to_frame().to_dict("records"):
         strength = row["strength"]
         kinds = [kind for kind, value in (("best", path.best), ("one", path.best_1se)) if value == strength]
-        marks = [{"best": "best", "one": "one standard error"}[kind] for kind in kinds]
+        marks = [{"best": "best", "one": "1 se"}[kind] for kind in kinds]
         if math.isnan(row["score"]):
-            kinds, marks = ["never"], ["not finite: never chosen"]
-        numbers = (_number(row[column]) for column in ("train_loss", "val_loss", "score", "score_se"))
-        shown = html.cells(f"{strength:.4g}", *numbers, f"{row['zeros']:.1%}", ", ".join(marks))
-        rows.append((" ".join(kinds), shown))
-    note = html.paragraph("Losses are those of the data, without the penalty.", "soft")
-    return html.table(head, rows, left=[6]) + note
+            kinds, marks = ["never"], ["not finite"]
+        score, error, validation, training = (_number(row[name]) for name in COLUMNS)
+        shown = (", ".join(marks), f"{strength:.4g}", score, error, f"{row['zeros']:.1%}", validation, training)
+        rows.append((" ".join(kinds), html.cells(*shown)))
+    note = "Losses are those of the data, without the penalty. Strengths whose score is not finite are never chosen."
+    return html.table(head, rows, left=[0]) + html.paragraph(note, "soft")
 
 
 def _settings(settings: Mapping[str, Any], command: str | None) -> Iterator[tuple[str, str]]:

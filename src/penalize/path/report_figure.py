@@ -23,6 +23,7 @@ def inline_figure(draw: Callable[[], Figure], label: str) -> str:
     parts = []
     for kind, size in (("wide", WIDE), ("narrow", NARROW)):
         figure = draw()
+        figure.axes[0].set_title("")  # the page has a heading
         figure.set_size_inches(*size)
         parts.append(f'<div class="{kind}">{_svg(figure, kind)}</div>')
     return f'<figure role="img" aria-label="{label}">\n' + "\n".join(parts) + "\n</figure>"

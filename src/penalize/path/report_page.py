@@ -35,11 +35,11 @@ p { margin: .4rem 0 .8rem; overflow-wrap: anywhere; }
 .card p:last-child { margin-bottom: 0; }
 .caution { background: var(--warn); border-left: 5px solid var(--warn-line); border-radius: 6px; padding: .6rem 1rem;
   margin: .6rem 0; overflow-wrap: anywhere; }
-.scroll { overflow: auto; max-height: 34rem; border: 1px solid var(--line); border-radius: 6px; }
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 6px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { padding: .3rem .8rem; text-align: right; white-space: nowrap; border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; }
-thead th { position: sticky; top: 0; background: var(--box); font-weight: 600; }
+thead th { background: var(--box); font-weight: 600; }
 td.text, th.text { text-align: left; }
 tr.best td { background: var(--best-back); }
 tr.one td { background: var(--one-back); }
@@ -56,7 +56,7 @@ figure svg text { fill: currentColor; }
 figure .narrow { display: none; }
 @media (max-width: 40rem) { figure .wide { display: none; } figure .narrow { display: block; }
   body { font-size: 15px; } main { padding: 1rem .8rem 2rem; } th, td { padding: .3rem .55rem; } }
-@media print { .scroll { max-height: none; overflow: visible; } }
+@media print { .scroll { overflow: visible; } }
 """
 
 PAGE = Template("""<!DOCTYPE html>
@@ -110,15 +110,15 @@ def cells(*texts: str) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Row], left: Sequence[int] = ()) -> str:
-    """A table in a box of its own that scrolls; columns listed in `left` are aligned to the left."""
+    """A table in a box that scrolls sideways where the window is narrow; columns listed in `left` are aligned to the left."""
     sides = ["text" if place in left else "" for place in range(len(head))]
-    lines = ["".join(_cell("th", side, escape(name)) for side, name in zip(sides, head, strict=True))]
+    top = "".join(_cell("th", side, escape(name)) for side, name in zip(sides, head, strict=True))
     body = []
     for kind, row in rows:
         opening = f'<tr class="{kind}">' if kind else "<tr>"
         body.append(opening + "".join(_cell("td", side, cell) for side, cell in zip(sides, row, strict=True)) + "</tr>")
     return (
-        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{lines[0]}</tr></thead>\n'
+        f'<div class="scroll" tabindex="0"><table>\n<thead><tr>{top}</tr></thead>\n'
         "<tbody>\n" + "\n".join(body) + "\n</tbody>\n</table></div>"
     )
 
