@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from penalize.path.cautions import cautions
 from penalize.path.choice import choose, standard_error
 from penalize.path.files import write_together
 from penalize.path.plot import draw_path, figure_bytes
@@ -59,6 +60,12 @@ class RegularizationPath:
     def best_1se(self) -> float:
         """The strongest penalty whose mean score is within one standard error of the best."""
         return float(self.strengths[self._choices[1]])
+
+    @property
+    def cautions(self) -> list[str]:
+        """Sentences to read before a choice is trusted: the best strength at an edge of the grid, scores that are not
+        finite or do not differ, a one-standard-error strength at the strongest."""
+        return cautions(self.strengths, self.score, self.score_se, self.fold_zeros.mean(1))
 
     @property
     def _choices(self) -> tuple[int, int]:
