@@ -15,7 +15,7 @@ from penalize.path.table import print_path
 
 __all__ = ["run_path"]
 
-FILES = ("path.csv", "path.json", "path.png")
+FILES = ("path.csv", "path.json", "path.png", "report.html")
 
 
 def run_path(

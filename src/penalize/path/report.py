@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penalize.path import report_page as html
 from penalize.path.report_figure import inline_figure
 from penalize.path.report_next import attach_lines, finer_grid, rerun_command, rerun_lines
-from penalize.path.result import RegularizationPath
+
+if TYPE_CHECKING:
+    from penalize.path.result import RegularizationPath
 
 __all__ = ["html_report"]
 
@@ -20,7 +22,8 @@ COLUMNS = ("score", "score_se", "val_loss", "train_loss")
 def html_report(path: RegularizationPath, *, command: str | None = None) -> str:
     """An HTML page: both choices and what they mean, cautions, the picture, what to type next, the table, the settings.
 
-    `command` is the command line that made the path, if one did. The page holds everything that it shows.
+    `command` is the command line that made the path, if one did, by default `settings["command"]`. The page holds
+    everything that it shows, and all texts in it are escaped.
 
     >>> import numpy as np
     >>> from penalize.path import RegularizationPath
@@ -30,6 +33,7 @@ def html_report(path: RegularizationPath, *, command: str | None = None) -> str:
     >>> page.startswith("<!DOCTYPE html>"), "--strengths 0.01:10:8" in page
     (True, True)
     """
+    command = path.settings.get("command") if command is None else command
     title = "Regularization path"
     about = " · ".join(str(path.settings[key]) for key in ("data", "penalty", "on") if key in path.settings)
     body = [
@@ -47,7 +51,7 @@ def html_report(path: RegularizationPath, *, command: str | None = None) -> str:
 
 def _extent(path: RegularizationPath) -> str:
     strengths, folds = path.fold_scores.shape
-    parts = [f"{strengths} strengths × {folds} folds"]
+    parts = [f"{strengths} strengths x {folds} folds"]
     if "epochs" in path.settings:
         parts.append(f"{path.settings['epochs']} epochs")
     if "rows" in path.settings:
@@ -64,7 +68,7 @@ def _choices(path: RegularizationPath) -> str:
         why_one = "No stronger penalty comes within one standard error of the best: both choices are the same."
     else:
         why_one = (
-            f"The strongest penalty whose mean {name} is within one standard error ({_number(best['score_se'])}) of "
+            f"The strongest penalty whose mean {name} is within one standard error ({best['score_se']:.4f}) of "
             "the best: take it where a simpler model is worth a difference that the folds cannot tell from chance."
         )
     cards = [
@@ -75,7 +79,7 @@ def _choices(path: RegularizationPath) -> str:
 
 
 def _card(kind: str, title: str, strength: float, row: Mapping[Any, float], name: str, why: str) -> str:
-    figures = f"{name} {_number(row['score'])} ± {_number(row['score_se'])}, {row['zeros']:.1%} exact zeros"
+    figures = f"{name} {row['score']:.4f} ± {row['score_se']:.4f}, {row['zeros']:.1%} exact zeros"
     return (
         f'<div class="card{kind}">\n<h2>{escape(title)}</h2>\n{html.paragraph(f"{strength:.6g}", "number")}\n'
         f"{html.paragraph(figures)}\n{html.paragraph(why, 'soft')}\n</div>"
@@ -112,7 +116,8 @@ def _next(path: RegularizationPath, command: str | None) -> Iterator[str]:
         )
     yield html.paragraph("Look closer around the best strength:")
     grid = finer_grid(path.strengths, path.best)
-    yield html.code(rerun_lines(grid) if command is None else rerun_command(command, grid))
+    again = None if command is None else rerun_command(command, grid)
+    yield html.code(rerun_lines(grid) if again is None else again)
 
 
 def _table(path: RegularizationPath) -> str:
@@ -124,7 +129,7 @@ def _table(path: RegularizationPath) -> str:
         marks = [{"best": "best", "one": "1 se"}[kind] for kind in kinds]
         if math.isnan(row["score"]):
             kinds, marks = ["never"], ["not finite"]
-        score, error, validation, training = (_number(row[name]) for name in COLUMNS)
+        score, error, validation, training = (f"{row[name]:.4f}" for name in COLUMNS)
         shown = (", ".join(marks), f"{strength:.4g}", score, error, f"{row['zeros']:.1%}", validation, training)
         rows.append((" ".join(kinds), html.cells(*shown)))
     note = "Losses are those of the data, without the penalty. Strengths whose score is not finite are never chosen."
@@ -135,7 +140,8 @@ def _settings(settings: Mapping[str, Any], command: str | None) -> Iterator[tupl
     if command is not None:
         yield "command", command
     for name, value in settings.items():
-        yield name.replace("_", " "), _shown(value)
+        if name != "command":
+            yield name.replace("_", " "), _shown(value)
 
 
 def _shown(value: Any) -> str:
@@ -146,7 +152,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     return f"{value:.10g}" if isinstance(value, float) else str(value)
-
-
-def _number(value: float) -> str:
-    return f"{value:.4f}" if math.isfinite(value) else "–"

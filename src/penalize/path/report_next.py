@@ -6,7 +6,6 @@ import ast
 import copy
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -78,8 +77,10 @@ def finer_grid(strengths: np.ndarray, best: float) -> str:
     return f"{low:.4g}:{high:.4g}:{max(len(strengths), FEWEST)}"
 
 
-def rerun_command(command: str, grid: str, penalty: str | None = None) -> str:
+def rerun_command(command: str, grid: str, penalty: str | None = None) -> str | None:
     """The command with another grid and another folder, of one penalty alone where one is named.
+
+    None for a text that is no command of a shell.
 
     >>> rerun_command("penalize path digits --strengths 1e-6:1:24", "0.001:0.01:24")
     'penalize path digits --strengths 0.001:0.01:24 --out penalize-path-finer'
@@ -87,7 +88,10 @@ def rerun_command(command: str, grid: str, penalty: str | None = None) -> str:
     "penalize path 'my data.csv' --strengths 1:2:8 --out here-finer"
     """
     out, kept = "penalize-path", []
-    words = iter(shlex.split(command))
+    try:
+        words = iter(shlex.split(command))
+    except ValueError:
+        return None
     for word in words:
         option, _, value = word.partition("=")
         if option == "--resume":

@@ -110,7 +110,7 @@ def cells(*texts: str) -> list[str]:
 
 
 def table(head: Sequence[str], rows: Iterable[Row], left: Sequence[int] = ()) -> str:
-    """A table in a box that scrolls sideways where the window is narrow; columns listed in `left` are aligned to the left."""
+    """A table in a box that scrolls where the window is narrow; columns in `left` are aligned to the left."""
     sides = ["text" if place in left else "" for place in range(len(head))]
     top = "".join(_cell("th", side, escape(name)) for side, name in zip(sides, head, strict=True))
     body = []

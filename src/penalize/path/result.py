@@ -14,6 +14,7 @@ from penalize.path.cautions import cautions
 from penalize.path.choice import choose, standard_error
 from penalize.path.files import write_together
 from penalize.path.plot import draw_path, figure_bytes
+from penalize.path.report import html_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,7 +92,7 @@ class RegularizationPath:
         return figure
 
     def save(self, directory: str | Path) -> list[Path]:
-        """Write path.csv, path.json and path.png, all or none, and return their paths."""
+        """Write path.csv, path.json, path.png and report.html, all or none, and return their paths."""
         folder = Path(directory)
         frame = self.to_frame()
         content = {
@@ -106,6 +107,7 @@ class RegularizationPath:
             folder / "path.csv": frame.to_csv(index=False).encode(),
             folder / "path.json": (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(),
             folder / "path.png": figure_bytes(self.plot()),
+            folder / "report.html": html_report(self).encode(),
         }
         write_together(files)
         return list(files)

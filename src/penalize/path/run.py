@@ -23,7 +23,7 @@ from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
 from penalize.path.job import Job, Training, plan_chunks
 from penalize.path.result import RegularizationPath
 from penalize.path.stacked import proximal_targets
-from penalize.placement import Rules, WeightTarget
+from penalize.placement import ActivityTarget, Rules, WeightTarget
 from penalize.progress import progress_bar
 
 __all__ = ["regularization_path"]
@@ -128,6 +128,7 @@ def regularization_path(
         "rows": int(data.x.shape[1]),
         "features": list(data.x.shape[2:]),
         "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
+        "outputs": [name for name, target in penalties.items() if isinstance(target, ActivityTarget)],
         "folds": len(data),
         "epochs": epochs,
         "batch_size": batch_size,
