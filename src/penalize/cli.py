@@ -67,7 +67,9 @@ def path_command(
     learning_rate: Annotated[str, typer.Option(help="of Adam")] = "0.001",
     seed: Annotated[str, typer.Option(help="of folds, first weights and batches")] = "0",
     proximal: Annotated[bool, typer.Option("--proximal", help="proximal steps, for exact zeros")] = False,
-    out: Annotated[Path, typer.Option(help="folder for path.csv, path.json, path.png and report.html")] = Path("penalize-path"),
+    out: Annotated[Path, typer.Option(help="folder for the files: path.csv, .json, .png, report.html")] = Path(
+        "penalize-path"
+    ),
 ) -> None:
     """Train a small network at every strength and fold at once, and choose the strength.
 
