@@ -14,8 +14,8 @@ from penalize import attach
 from penalize.errors import ArgumentError, DataError, PenalizeError, TargetError
 from penalize.path import RegularizationPath, regularization_path
 from penalize.path.folds import make_folds
+from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron, rules
-from penalize.path.run import _made
 from penalize.path.stacked import data_loss
 from penalize.path.table import print_path
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
@@ -28,7 +28,7 @@ def alone(factory, x, y, task, strength, fold, placed):
 
     Without a strength the penalties are those that are placed, by proximal steps.
     """
-    model = _made(factory, SETTINGS["seed"])
+    model = made_model(factory, SETTINGS["seed"])
     data = make_folds(x, y, task, SETTINGS["folds"], SETTINGS["seed"], next(model.parameters()).dtype)
     penalties = attach(model, *placed)
     optimizer = torch.optim.Adam(model.parameters(), lr=SETTINGS["learning_rate"])
@@ -304,12 +304,12 @@ def test_a_failing_write_leaves_the_old_files_whole(tmp_path, monkeypatch):
     path = stacked(lambda: nn.Linear(13, 3), x, y, "auto", [1e-3, 1.0], ({"weight": L2(1.0)}, {}))
     path.save(tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
-    import penalize.path.result as result
+    import penalize.path.saved as saved
 
     def fails(figure):
         raise OSError("disk full")
 
-    monkeypatch.setattr(result, "figure_bytes", fails)
+    monkeypatch.setattr(saved, "figure_bytes", fails)
     with pytest.raises(OSError, match="disk full"):
         path.save(tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
@@ -333,7 +333,7 @@ GOOD = {"weights": {"weight": L2(1.0)}, "strengths": [1e-3, 1.0], **SETTINGS}
         ({"chunk": 0}, ArgumentError, "chunk must be an integer >= 1, got 0"),
         ({"seed": -1}, ArgumentError, "seed must be an integer >= 0, got -1"),
         ({"learning_rate": 0}, ArgumentError, "learning_rate must be a number > 0, got 0"),
-        ({"task": "ranking"}, ArgumentError, 'task must be "auto", "classification" or "regression", got \'ranking\''),
+        ({"task": "ranking"}, ArgumentError, "task must be one of .auto., .classification., .regression., got .ranking."),
         ({"weights": {"wait": L2()}}, TargetError, r"weights\['wait'\] matches no parameter"),
         ({"weights": {"weight": None}}, ArgumentError, "there is no penalty to vary"),
         ({"weights": {"weight": L2()}, "frozen": True}, ArgumentError, "there is no penalty to vary"),
@@ -373,8 +373,8 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
         (lambda: 3, load_wine().data, load_wine().target, ArgumentError, "model must make an nn.Module, got int"),
         (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\) and y \(rows,\)"),
         (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(8), DataError, r"got shapes \(9, 13\) and \(8,\)"),
-        (nn.Linear(13, 3), np.full((9, 13), np.nan), np.zeros(9), DataError, "x must hold finite numbers"),
-        (nn.Linear(13, 3), np.ones((9, 13)), np.full(9, np.nan), DataError, "y must hold finite numbers"),
+        (nn.Linear(13, 3), np.full((9, 13), np.nan), np.zeros(9), DataError, "column x0 of x holds nothing but missing"),
+        (nn.Linear(13, 3), np.ones((9, 13)), np.full(9, np.nan), DataError, "y must have a value in every row"),
         (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(9, dtype=int), DataError, "at least two classes in y, got 1"),
     ],
 )

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from penalize.path.job import Chunk, Job
+from penalize.path.job import Chunk, Job, stages
 from penalize.path.scoring import score_stack
-from penalize.path.stacked import StackedModels, train_stack
+from penalize.path.stacked import StackedModels, Tensors
+from penalize.path.train import train_stack
 
-__all__ = ["ChunkResult", "train_chunk"]
+__all__ = ["RESULTS", "ChunkResult", "train_chunk"]
+
+RESULTS = ("train_loss", "val_loss", "score", "zeros", "epochs")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class ChunkResult:
 
     Arrays (pairs,): mean losses of the data without the penalty on training and validation rows, the score, the share
     of exact zeros, and the epochs trained. `weights` holds arrays (pairs, *shape), by the names of the parameters and
-    buffers of the model's `state_dict`, when the job keeps weights; else it is empty.
+    buffers of the model, when the job keeps weights; else it is empty.
     """
 
     train_loss: np.ndarray
@@ -33,28 +36,32 @@ class ChunkResult:
 
 
 def train_chunk(job: Job, chunk: Chunk, advance: Callable[[], None]) -> ChunkResult:
-    """Train the models of a chunk. `advance` is called once an epoch, and changes nothing."""
-    places, folds = zip(*chunk, strict=True)
-    strengths = torch.tensor([job.strengths[place] for place in places], dtype=job.dtype)
-    stack = StackedModels(job.base, strengths, torch.tensor(folds), job.data.task, job.proximal)
-    training = job.training
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(training.seed)
-        train_stack(
-            stack,
-            job.data,
-            epochs=training.epochs,
-            batch_size=training.batch_size,
-            learning_rate=training.learning_rate,
-            advance=advance,
-        )
-    scores = score_stack(stack, job.data)
-    weights = {name: tensor.numpy() for name, tensor in {**stack.weights, **stack.buffers}.items()}
+    """Train the models of a chunk. `advance` is called once for each epoch of each stage, and changes nothing."""
+    results: list[ChunkResult] = []
+    done: list[tuple[int, int]] = []
+    start: Tensors | None = None
+    for stage in stages(job, chunk):
+        stack = StackedModels(job, stage, start)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(job.training.seed)
+            epochs = train_stack(stack, job, advance)
+            results.append(_result(stack, epochs, job.keep_weights))
+        done += stage
+        start = stack.tensors
+    order = [done.index(pair) for pair in chunk]
+    return ChunkResult(
+        *(np.concatenate([getattr(result, name) for result in results])[order] for name in RESULTS),
+        {name: np.concatenate([result.weights[name] for result in results])[order] for name in results[0].weights},
+    )
+
+
+def _result(stack: StackedModels, epochs: np.ndarray, keep_weights: bool) -> ChunkResult:
+    scores = score_stack(stack)
     return ChunkResult(
         train_loss=scores.train_loss.numpy(),
         val_loss=scores.val_loss.numpy(),
         score=scores.score.numpy(),
         zeros=scores.zeros.numpy(),
-        epochs=np.full(len(chunk), training.epochs),
-        weights=weights if job.keep_weights else {},
+        epochs=epochs,
+        weights={name: tensor.numpy() for name, tensor in stack.tensors.items()} if keep_weights else {},
     )

@@ -2,37 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.model_selection import KFold, StratifiedKFold
-from sklearn.preprocessing import StandardScaler
 
 from penalize.errors import ArgumentError, DataError
+from penalize.path.preprocessing import FoldInputs, fold_inputs
+from penalize.path.sources import Source, read_source
+from penalize.path.targets import Targets, read_targets
 
-__all__ = ["Folds", "make_folds"]
+__all__ = ["Folds", "check_shapes", "make_folds", "split"]
 
 
 @dataclass(frozen=True)
 class Folds:
     """All folds of one data set.
 
-    `x` (folds, rows, features) holds all rows, scaled to mean 0 and deviation 1 of each fold's training rows; `y`
-    (folds, rows) holds class numbers, or targets scaled in the same way. `train` and `validation` list rows by fold.
+    `x[fold, rows]` gives inputs as the model takes them, scaled by the fold's training rows, in the order of
+    `feature_names` (where they have several axes: of the flattened ones). `y` (folds, rows) holds class numbers, or
+    targets scaled to mean 0 and deviation 1 of the fold's training rows. `train` and `validation` list rows by fold.
+    `targets` are the unscaled ones.
     """
 
-    task: str
-    classes: int
-    x: torch.Tensor
+    x: FoldInputs
     y: torch.Tensor
     train: list[torch.Tensor]
     validation: list[torch.Tensor]
     seed: int
+    feature_names: tuple[str, ...]
+    targets: Targets
 
     def __len__(self) -> int:
         return len(self.train)
+
+    @property
+    def task(self) -> str:
+        """Classification or regression, in these words."""
+        return self.targets.task
+
+    @property
+    def classes(self) -> int:
+        """The number of classes, or 1 for regression."""
+        return self.targets.outputs
 
     def epoch_rows(self, epoch: int) -> torch.Tensor:
         """The rows that each fold trains on in an epoch, in their order: (folds, rows of the smallest fold).
@@ -47,52 +62,66 @@ class Folds:
             drawn.append(rows[torch.from_numpy(order)])
         return torch.stack(drawn)
 
+    def whole(self) -> Folds:
+        """One fold that trains and validates on all rows, scaled by all rows: what a chosen model is refitted on."""
+        every = np.arange(len(self.x.table))
+        x = FoldInputs(self.x.table, self.x.numeric, [every])
+        return _folds(x, self.targets, [every], [every], self.seed, self.feature_names)
+
 
 def make_folds(x: Any, y: Any, task: str, folds: int, seed: int, dtype: torch.dtype) -> Folds:
+    """The folds of what `read_source` and `read_targets` take; raises what they and `split` raise."""
+    check_shapes(x, y)
+    return split(read_source(x), read_targets(y, task), folds, seed, dtype)
+
+
+def check_shapes(x: Any, y: Any) -> None:
+    """Raises DataError where x is not (rows, features, ...) or y is not (rows,) of as many rows."""
+    shapes = np.shape(x), np.shape(y)
+    if len(shapes[0]) < 2 or len(shapes[1]) != 1 or shapes[0][0] != shapes[1][0]:
+        raise DataError(f"x must be (rows, features) and y (rows,), got shapes {shapes[0]} and {shapes[1]}")
+
+
+def split(source: Source, targets: Targets, folds: int, seed: int, dtype: torch.dtype) -> Folds:
     """Shuffled folds, stratified by class for classification.
 
-    Raises DataError for data that do not fit each other, ArgumentError for a number of folds below 2, above the size
-    of the smallest class, or, for regression, above half the rows.
+    Raises ArgumentError for a number of folds below 2, above the size of the smallest class, or, for regression, above
+    half the rows; DataError where a class has one row.
     """
-    values, targets = np.asarray(x, dtype=np.float64), np.asarray(y)
-    if values.ndim < 2 or targets.ndim != 1 or len(values) != len(targets):
-        raise DataError(f"x must be (rows, features) and y (rows,), got shapes {values.shape} and {targets.shape}")
-    if not np.isfinite(values).all():
-        raise DataError("x must hold finite numbers, got NaN or infinity")
-    if task == "auto":
-        whole = targets.dtype.kind in "iubOUS"
-        task = "classification" if whole else "regression"
-    if task == "classification":
-        names, targets = np.unique(targets, return_inverse=True)
-        if len(names) < 2:
-            raise DataError(f"classification needs at least two classes in y, got {len(names)}")
-        limit, why, classes = int(np.bincount(targets).min()), "the size of the smallest class", len(names)
+    values = targets.values
+    if targets.task == "classification":
+        counts = np.bincount(values)
+        if counts.min() < 2:
+            raise DataError(f"every class must have at least 2 rows, but {targets.classes[counts.argmin()]!r} has 1")
+        limit, why = int(counts.min()), "the size of the smallest class"
         splitter = StratifiedKFold
-    elif task == "regression":
-        targets = targets.astype(np.float64)
-        if not np.isfinite(targets).all():
-            raise DataError("y must hold finite numbers, got NaN or infinity")
-        if targets.min() == targets.max():
-            raise DataError(f"y must vary to be predicted, but every value is {targets[0]:g}")
-        limit, why, classes = len(targets) // 2, "half the number of rows", 1
-        splitter = KFold
     else:
-        raise ArgumentError(f'task must be "auto", "classification" or "regression", got {task!r}')
+        limit, why = len(values) // 2, "half the number of rows"
+        splitter = KFold
     if isinstance(folds, bool) or not isinstance(folds, int | np.integer) or not 2 <= folds <= limit:
         raise ArgumentError(f"folds must be an integer from 2 to {limit}, {why}, got {folds!r}")
-    scaled, wanted, train, validation = [], [], [], []
-    for rows, others in splitter(int(folds), shuffle=True, random_state=seed).split(values, targets):
-        flat = values.reshape(len(values), -1)
-        scaled.append(torch.from_numpy(StandardScaler().fit(flat[rows]).transform(flat)).reshape(values.shape))
-        wanted.append(torch.from_numpy(_scaled_targets(targets, rows) if task == "regression" else targets))
-        train.append(torch.from_numpy(rows))
-        validation.append(torch.from_numpy(others))
-    y_all = torch.stack(wanted)
-    y_all = y_all.long() if task == "classification" else y_all.to(dtype)
-    return Folds(task, classes, torch.stack(scaled).to(dtype), y_all, train, validation, seed)
+    parts = splitter(int(folds), shuffle=True, random_state=seed).split(values, values)
+    train, validation = zip(*parts, strict=True)
+    return _folds(fold_inputs(source, train, dtype), targets, train, validation, seed, source.names)
 
 
-def _scaled_targets(y: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    deviation = y[rows].std()
-    scaled: np.ndarray = (y - y[rows].mean()) / (deviation if deviation > 0 else 1.0)
+def _folds(
+    x: FoldInputs,
+    targets: Targets,
+    train: Sequence[np.ndarray],
+    validation: Sequence[np.ndarray],
+    seed: int,
+    names: tuple[str, ...],
+) -> Folds:
+    if targets.task == "classification":
+        y = torch.from_numpy(targets.values).long().repeat(len(train), 1)
+    else:
+        y = torch.from_numpy(np.stack([_scaled(targets.values, rows) for rows in train])).to(x.dtype)
+    by_fold = [[torch.from_numpy(rows) for rows in part] for part in (train, validation)]
+    return Folds(x, y, by_fold[0], by_fold[1], seed, names, targets)
+
+
+def _scaled(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    deviation = values[rows].std()
+    scaled: np.ndarray = (values - values[rows].mean()) / (deviation if deviation > 0 else 1.0)
     return scaled

@@ -10,9 +10,11 @@ import numpy as np
 from penalize.errors import ArgumentError, StrengthError
 from penalize.regularizers.strength import as_strength, strength_number
 
-__all__ = ["DEFAULT_GRID", "check_strengths", "parse_grid"]
+__all__ = ["DEFAULT_GRID", "check_strengths", "grid_below", "parse_grid"]
 
 DEFAULT_GRID = "1e-6:1:24"
+DECADES_BELOW = 4
+COUNT_BELOW = 24
 
 
 def parse_grid(text: str) -> list[float]:
@@ -39,6 +41,16 @@ def parse_grid(text: str) -> list[float]:
         raise ArgumentError(expected)
     grid = np.geomspace(low, high, count)
     return [float(f"{strength:.12g}") for strength in grid]
+
+
+def grid_below(highest: float) -> list[float]:
+    """24 strengths of the 4 decades below the one that makes all weights zero, which is the last.
+
+    >>> grid = grid_below(2.0)
+    >>> len(grid), grid[0], grid[-1]
+    (24, 0.0002, 2.0)
+    """
+    return [float(strength) for strength in np.geomspace(highest / 10**DECADES_BELOW, highest, COUNT_BELOW)]
 
 
 def check_strengths(strengths: Any) -> list[float]:

@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from penalize.path.folds import Folds
+from penalize.path.objective import Loss, Score
+from penalize.path.optimization import OptimizerChoice
 
-__all__ = ["Chunk", "Job", "Training", "plan_chunks"]
+__all__ = ["Chunk", "Job", "Training", "plan_chunks", "stages"]
 
 # The pairs (place of the strength in the grid, fold) whose models are trained together.
 Chunk = tuple[tuple[int, int], ...]
@@ -21,8 +23,12 @@ class Training:
 
     epochs: int
     batch_size: int
-    learning_rate: float
+    optimizer: OptimizerChoice
+    loss: Loss
+    score: Score
     seed: int
+    early_stopping: int | None = None
+    warm_start: bool = False
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,8 @@ class Job:
 
     `base` holds the weights that all models begin with, and has its penalties attached, which each strength of
     `strengths` (ascending) multiplies. With `proximal`, penalties that have a proximal step take it. With
-    `keep_weights`, the trained weights are part of the results.
+    `keep_weights`, the trained weights are part of the results. Without `stacked`, the models of a chunk are called one
+    after another.
     """
 
     base: nn.Module
@@ -40,6 +47,7 @@ class Job:
     training: Training
     proximal: bool = False
     keep_weights: bool = False
+    stacked: bool = True
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,6 +61,21 @@ class Job:
 
 
 def plan_chunks(job: Job, size: int) -> list[Chunk]:
-    """All pairs of a job, at most `size` together."""
-    pairs = job.pairs
-    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
+    """All pairs of a job, at most `size` trained together.
+
+    With warm starts, where strengths follow each other, a chunk is all strengths of at most `size` folds.
+    """
+    if not job.training.warm_start:
+        return [job.pairs[start : start + size] for start in range(0, len(job.pairs), size)]
+    folds = range(len(job.data))
+    return [
+        tuple(pair for pair in job.pairs if pair[1] in folds[start : start + size])
+        for start in range(0, len(folds), size)
+    ]
+
+
+def stages(job: Job, chunk: Chunk) -> list[Chunk]:
+    """The parts of a chunk that are trained one after another: one, or with warm starts one a strength, weakest first."""
+    if not job.training.warm_start:
+        return [chunk]
+    return [tuple(pair for pair in chunk if pair[0] == place) for place in sorted({place for place, _ in chunk})]

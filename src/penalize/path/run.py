@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +18,13 @@ from penalize.binding import attach
 from penalize.errors import ArgumentError, DataError
 from penalize.path.backends import train_here
 from penalize.path.folds import Folds, make_folds
-from penalize.path.grid import DEFAULT_GRID, check_strengths, parse_grid
+from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
 from penalize.path.job import Job, Training, plan_chunks
+from penalize.path.making import made_model
+from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
 from penalize.path.stacked import proximal_targets
+from penalize.path.zeroing import zeroing_strength
 from penalize.placement import ActivityTarget, Rules, WeightTarget
 from penalize.progress import progress_bar
 
@@ -65,7 +67,9 @@ def regularization_path(
     weights, activity
         Rules as `penalize.attach` takes them; the strengths in them are multiplied by each strength of the grid.
     strengths
-        Positive numbers; 24 from 1e-6 to 1, evenly spaced in their logarithms, by default.
+        Positive numbers. By default 24, evenly spaced in their logarithms: for an L1, L1L2 or GroupLasso penalty on the
+        weight of a model that is one `nn.Linear`, the 4 decades below the strength that makes it zero in every fold
+        (`penalize.path.zeroing`); else from 1e-6 to 1.
     folds, epochs, batch_size, learning_rate, seed
         Of the cross-validation and the training. Folds are stratified for classification.
     proximal
@@ -95,13 +99,13 @@ def regularization_path(
     >>> bool(path.score.max() > 0.9)
     True
     """
-    grid = check_strengths(parse_grid(DEFAULT_GRID) if strengths is None else strengths)
+    grid = None if strengths is None else check_strengths(strengths)
     for name, value in (("epochs", epochs), ("batch_size", batch_size), ("chunk", chunk)):
         integer(name, value)
     if integer("seed", seed, least=0) >= 2**32:
         raise ArgumentError(f"seed must be below 2**32, got {seed!r}")
     number("learning_rate", learning_rate, 0.0, above=True)
-    base = _made(model, seed)
+    base = made_model(model, seed)
     dtype = next(base.parameters()).dtype
     data = make_folds(x, y, task, folds, seed, dtype)
     _check_output(base, data)
@@ -112,6 +116,9 @@ def regularization_path(
         raise ArgumentError(f"proximal must be True or False, got {proximal!r:.80}")
     if proximal and not proximal_targets(base, penalties):
         raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
+    if grid is None:
+        zeroing = zeroing_strength(base, penalties, data)
+        grid = parse_grid(DEFAULT_GRID) if zeroing is None else grid_below(zeroing)
     training = Training(epochs=epochs, batch_size=batch_size, learning_rate=float(learning_rate), seed=seed)
     job = Job(base, data, tuple(grid), training, proximal)
     began = time.perf_counter()
@@ -127,6 +134,8 @@ def regularization_path(
         "task": data.task,
         "rows": int(data.x.shape[1]),
         "features": list(data.x.shape[2:]),
+        **({"classes": np.unique(np.asarray(y)).tolist()} if data.task == "classification" else {}),
+        **({"feature_names": [str(name) for name in x.columns]} if hasattr(x, "columns") else {}),
         "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
         "outputs": [name for name, target in penalties.items() if isinstance(target, ActivityTarget)],
         "folds": len(data),
@@ -143,26 +152,8 @@ def regularization_path(
     }
     score_name = "accuracy" if data.task == "classification" else "R2"
     losses = results["train_loss"], results["val_loss"]
-    return RegularizationPath(np.array(grid), results["score"], *losses, results["zeros"], score_name, settings)
-
-
-def _made(model: Any, seed: int) -> nn.Module:
-    """A copy of the model, or a new one of the function, on the CPU and with no penalties from before."""
-    if isinstance(model, nn.Module):
-        base = copy.deepcopy(model)
-    elif callable(model):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            base = model()
-        if not isinstance(base, nn.Module):
-            raise ArgumentError(f"model must make an nn.Module, got {type(base).__name__}")
-    else:
-        raise ArgumentError(f"model must be an nn.Module or a function that makes one, got {type(model).__name__}")
-    for penalties in penalize.attached(base):
-        penalties.detach()
-    if not any(parameter.requires_grad for parameter in base.parameters()):
-        raise ArgumentError("model has no parameter to train")
-    return base.cpu()
+    whole = all_rows(job, x, y)
+    return RegularizationPath(np.array(grid), results["score"], *losses, results["zeros"], score_name, settings, whole)
 
 
 def _check_output(base: nn.Module, data: Folds) -> None:

@@ -11,19 +11,18 @@ import numpy as np
 
 from penalize.atomic import replacing
 from penalize.errors import FileFormatError
-from penalize.path.chunk import ChunkResult
+from penalize.path.chunk import RESULTS, ChunkResult
 from penalize.path.job import Chunk
 
 __all__ = ["read_chunk", "store_chunk"]
 
 PREFIX = "weights/"
-NAMES = ("train_loss", "val_loss", "score", "zeros", "epochs")
 
 
 def store_chunk(folder: Path, chunk: Chunk, result: ChunkResult) -> None:
     """Write the result of a chunk as an `.npz`, whole or not at all."""
     arrays: dict[str, Any] = {PREFIX + name: array for name, array in result.weights.items()}
-    arrays |= {name: getattr(result, name) for name in NAMES}
+    arrays |= {name: getattr(result, name) for name in RESULTS}
     with replacing(folder / _name(chunk), overwrite=True) as beside, beside.open("wb") as file:
         np.savez(file, chunk=np.array(chunk), **arrays)
 
