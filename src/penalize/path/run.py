@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import sklearn
 import torch
 from torch import nn
@@ -134,8 +135,8 @@ def regularization_path(
         "task": data.task,
         "rows": int(data.x.shape[1]),
         "features": list(data.x.shape[2:]),
-        **({"classes": np.unique(np.asarray(y)).tolist()} if data.task == "classification" else {}),
-        **({"feature_names": [str(name) for name in x.columns]} if hasattr(x, "columns") else {}),
+        **({"classes": list(data.targets.classes)} if data.task == "classification" else {}),
+        **({"feature_names": list(data.feature_names)} if isinstance(x, pd.DataFrame) else {}),
         "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
         "outputs": [name for name, target in penalties.items() if isinstance(target, ActivityTarget)],
         "folds": len(data),
@@ -152,8 +153,9 @@ def regularization_path(
     }
     score_name = "accuracy" if data.task == "classification" else "R2"
     losses = results["train_loss"], results["val_loss"]
-    whole = all_rows(job, x, y)
-    return RegularizationPath(np.array(grid), results["score"], *losses, results["zeros"], score_name, settings, whole)
+    return RegularizationPath(
+        np.array(grid), results["score"], *losses, results["zeros"], score_name, settings, all_rows(job, x)
+    )
 
 
 def _check_output(base: nn.Module, data: Folds) -> None:
