@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
@@ -13,7 +15,7 @@ import torch
 from penalize.errors import ArgumentError, MissingExtraError, PenalizeError
 from penalize.path.backends import Backend
 from penalize.path.chunk import ChunkResult, train_chunk
-from penalize.path.job import Chunk, Job
+from penalize.path.job import Chunk, Job, stages
 
 __all__ = ["ray_backend"]
 
@@ -53,18 +55,22 @@ def _train(
     ray: Any, address: str | None, job: Job, chunks: Sequence[Chunk], advance: Callable[[], None]
 ) -> Iterator[tuple[Chunk, ChunkResult]]:
     with _connected(ray, address):
-        threads = torch.get_num_threads()
+        # As many as compute here, so that results are the same; those of models that are not stacked have one each.
+        threads = torch.get_num_threads() if job.stacked else 1
         # A task that asks for more than any machine has would wait for ever.
         largest = max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
         task = ray.remote(num_cpus=min(threads, largest), max_retries=RETRIES)(_task)
-        shared = ray.put(job)
+        try:
+            shared = ray.put(job)
+        except Exception as error:  # of a model's own code, too
+            raise PenalizeError(f"this model cannot be sent to Ray: {type(error).__name__}: {_first(error)}") from error
         waiting = {task.remote(shared, chunk, threads): chunk for chunk in chunks}
         try:
             while waiting:
                 (done,), _ = ray.wait(list(waiting), num_returns=1)
                 result = _fetched(ray, done)
                 chunk = waiting.pop(done)
-                for _ in range(job.training.epochs):
+                for _ in range(job.training.epochs * len(stages(job, chunk))):
                     advance()
                 yield chunk, result
         finally:
@@ -84,8 +90,8 @@ def _fetched(ray: Any, reference: Any) -> ChunkResult:
         # What the training itself raised, as if it had been trained here.
         raise error.cause from error
     except ray.exceptions.RayError as error:
-        what = str(error).strip().partition("\n")[0]
-        raise PenalizeError(f"a chunk was lost on Ray, {RETRIES + 1} times over: {type(error).__name__}: {what}") from error
+        lost = f"a chunk was lost on Ray, also after {RETRIES} more tries"
+        raise PenalizeError(f"{lost}: {type(error).__name__}: {_first(error)}") from error
     return result
 
 
@@ -95,14 +101,17 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address is not None:
+        _check_answers(address)
     usage = os.environ.get("RAY_USAGE_STATS_ENABLED")
     # A cluster that is started here tells nobody about it, unless that was asked for.
     os.environ["RAY_USAGE_STATS_ENABLED"] = usage or "0"
+    # Without a word of Ray's own between the lines of a progress bar.
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
-        ray.init(address=address or "local", include_dashboard=None if address else False, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=address or "local", **({} if address else {"include_dashboard": False}), **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        what = str(error).strip().partition("\n")[0]
-        raise PenalizeError(f"Ray at {address or 'this machine'} does not answer: {what}") from error
+        raise PenalizeError(f"Ray at {address or 'this machine'} cannot be used: {_first(error)}") from error
     finally:
         if usage is None:
             del os.environ["RAY_USAGE_STATS_ENABLED"]
@@ -110,3 +119,21 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Ray itself would ask an address where nobody listens for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdecimal():
+        raise ArgumentError(f'address must be "host:port" or "auto", got {address!r}')
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, OverflowError) as error:
+        raise PenalizeError(f"Ray at {address} does not answer: {error}") from error
+
+
+def _first(error: BaseException) -> str:
+    """The first line of an error's message."""
+    return str(error).strip().partition("\n")[0]

@@ -18,14 +18,17 @@ __all__ = ["inline_figure"]
 WIDE, NARROW = (9.0, 5.6), (4.2, 5.2)
 
 
-def inline_figure(draw: Callable[[], Figure], label: str) -> str:
-    """`draw()` twice, for wide and for narrow windows, as one `<figure>`; the label, HTML, is for who cannot see it."""
+def inline_figure(draw: Callable[[], Figure], label: str, prefix: str = "") -> str:
+    """`draw()` twice, for wide and for narrow windows, as one `<figure>`; the label, HTML, is for who cannot see it.
+
+    The names inside begin with `prefix`, which must be another for each figure of a page.
+    """
     parts = []
     for kind, size in (("wide", WIDE), ("narrow", NARROW)):
         figure = draw()
         figure.axes[0].set_title("")  # the page has a heading
         figure.set_size_inches(*size)
-        parts.append(f'<div class="{kind}">{_svg(figure, kind)}</div>')
+        parts.append(f'<div class="{kind}">{_svg(figure, prefix + kind)}</div>')
     return f'<figure role="img" aria-label="{label}">\n' + "\n".join(parts) + "\n</figure>"
 
 

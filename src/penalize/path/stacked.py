@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Self
 
 import torch
 
-from penalize.binding import Penalties, attached
+from penalize.binding import attached
 from penalize.evaluation import StepSizes
 from penalize.path.calls import Calls, chosen_calls
 from penalize.path.job import Chunk, Job
@@ -42,7 +42,9 @@ class StackedModels:
         self.strengths = torch.tensor([job.strengths[place] for place in places], dtype=job.dtype)
         self.folds = torch.tensor(folds)
         count = len(chunk)
-        first = {name: tensor.detach() for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]}
+        first = {
+            name: tensor.detach() for name, tensor in [*self.model.named_parameters(), *self.model.named_buffers()]
+        }
         stacked = {name: tensor.expand(count, *tensor.shape) for name, tensor in first.items()}
         self._hold({name: tensor.clone() for name, tensor in (start or stacked).items()})
 
