@@ -81,7 +81,7 @@ def cautions(sentences: Sequence[str]) -> list[str]:
 
 
 def figures(path: RegularizationPath, prefix: str = "") -> list[str]:
-    """The path, and the coefficients of a linear model that was trained on all rows; names in them begin with `prefix`."""
+    """The path, and the coefficients of a linear model, where trained on all rows; see `inline_figure` for `prefix`."""
     label = escape(f"{path.score_name} and share of exact zeros against strength; the same figures are in the table")
     steps = "" if path.settings.get("proximal") else " Gradient steps make no weight exactly zero."
     note = f"Above: validation {path.score_name}, mean over folds; below: share of exact zeros.{steps}"
