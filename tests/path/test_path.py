@@ -256,7 +256,7 @@ def test_the_frame_and_the_files(tmp_path):
         lambda: multilayer_perceptron(13, [8], 3), x, y, "auto", [1e-3, 1e-2, 1.0], rules("l2", "kernel", [8])
     )
     files = path.save(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["path.csv", "path.json", "path.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["path.csv", "path.json", "path.png", "report.html"]
     frame = pd.read_csv(files[0])
     assert list(frame.columns) == ["strength", "train_loss", "val_loss", "score", "score_se", "zeros"]
     pd.testing.assert_frame_equal(frame, path.to_frame())

@@ -39,7 +39,7 @@ from penalize.path.store import Stored, open_store
 from penalize.path.targets import read_targets
 from penalize.path.workers import cannot_be_sent
 from penalize.path.zeroing import zeroing_strength
-from penalize.placement import Rules, WeightTarget
+from penalize.placement import ActivityTarget, Rules, WeightTarget
 from penalize.progress import progress_bar
 
 __all__ = ["regularization_path"]
@@ -211,6 +211,7 @@ def regularization_path(
         **({"classes": list(data.targets.classes)} if data.task == "classification" else {}),
         **({"feature_names": list(data.feature_names)} if isinstance(x, pd.DataFrame) else {}),
         "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
+        "outputs": [name for name, target in penalties.items() if isinstance(target, ActivityTarget)],
         "folds": len(data),
         "epochs": epochs,
         "batch_size": batch_size,
