@@ -17,6 +17,7 @@ __all__ = [
     "ExportError",
     "FileError",
     "FileFormatError",
+    "InterruptedTrainingError",
     "MissingExtraError",
     "NotBuiltError",
     "NotCompiledError",
@@ -95,6 +96,13 @@ class CompactError(PenalizeError, ValueError):
 
 class DetachedError(PenalizeError, RuntimeError):
     """Penalties were used after `detach()`."""
+
+
+class InterruptedTrainingError(KeyboardInterrupt):
+    """Ctrl-C ended a training of many models; the message says what is kept.
+
+    It is no Exception, as KeyboardInterrupt is none, so that nobody catches it by accident.
+    """
 
 
 class NotBuiltError(PenalizeError, RuntimeError):

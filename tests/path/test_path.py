@@ -11,12 +11,12 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from penalize import attach
-from penalize.errors import ArgumentError, DataError, PenalizeError, TargetError
+from penalize.errors import ArgumentError, DataError, TargetError
 from penalize.path import RegularizationPath, regularization_path
 from penalize.path.folds import make_folds
 from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron, rules
-from penalize.path.stacked import data_loss
+from penalize.path.objective import data_loss
 from penalize.path.table import print_path
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
 
@@ -179,31 +179,6 @@ def test_tied_weights_train_as_one():
     path = stacked(factory, x, y, "classification", [1e-2, 1e-1], placed)
     expected = alone(factory, x, y, "classification", 1e-1, 0, placed)
     np.testing.assert_allclose(path.fold_val_losses[1, 0], expected[1], rtol=1e-8)
-
-
-def test_a_model_that_a_stack_gets_wrong_is_refused():
-    class Remembers(nn.Linear):
-        """Its output depends on how often it was called."""
-
-        calls = 0
-
-        def forward(self, x):
-            type(self).calls += 1
-            return super().forward(x) * type(self).calls
-
-    x, y = load_wine(return_X_y=True)
-    with pytest.raises(PenalizeError, match="cannot be trained in a stack: the first gradient of weight differs"):
-        stacked(lambda: Remembers(13, 3), x, y, "auto", [1e-2, 1e-1], ({"weight": L2(1.0)}, {}))
-
-
-def test_a_model_that_cannot_be_stacked_at_all_says_why():
-    class Branches(nn.Linear):
-        def forward(self, x):
-            return super().forward(x) if x.sum() > -1e9 else x
-
-    x, y = load_wine(return_X_y=True)
-    with pytest.raises(PenalizeError, match="this model cannot be trained in a stack: .*vmap"):
-        stacked(lambda: Branches(13, 3), x, y, "auto", [1e-2, 1e-1], ({"weight": L2(1.0)}, {}))
 
 
 def test_rows_are_evaluated_in_parts(monkeypatch):

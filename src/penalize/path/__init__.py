@@ -3,5 +3,12 @@
 from penalize.path.comparison import PenaltyComparison, compare_penalties
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
+from penalize.path.stackable import NotStackedWarning
 
-__all__ = ["PenaltyComparison", "RegularizationPath", "compare_penalties", "regularization_path"]
+__all__ = [
+    "NotStackedWarning",
+    "PenaltyComparison",
+    "RegularizationPath",
+    "compare_penalties",
+    "regularization_path",
+]

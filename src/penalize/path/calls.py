@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from penalize.binding import Penalties
+from penalize.binding import attached
 from penalize.evaluation import total
 from penalize.path.chain import Chain, chain_of
 from penalize.path.objective import Loss, stacked_losses
@@ -27,7 +28,7 @@ class Calls(Protocol):
     """Gradients and outputs of stacked models."""
 
     def gradients(self, stack: StackedModels, x: torch.Tensor, y: torch.Tensor) -> Tensors:
-        """The gradients of the loss, and of the penalties that are left to autograd, by the weights that are trained."""
+        """The gradients of the loss, and of the penalties that are left to autograd, by the names of weights."""
 
     def outputs(self, stack: StackedModels, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs (models, rows, ...) for rows x that all share, and counts (models, 2) of zeros and of elements in the
@@ -77,9 +78,9 @@ class _Objective(nn.Module):
 
     def __init__(self, model: nn.Module, paid: Paid, job: Job) -> None:
         super().__init__()
-        (penalties,) = model.__dict__["_penalize_attached"]
+        (penalties,) = attached(model)
         self.model = model
-        self.penalties: Penalties = penalties
+        self.penalties = penalties
         self.paid = paid
         self.loss = job.training.loss
         self.activities = [target for target in penalties.values() if isinstance(target, ActivityTarget)]
@@ -94,27 +95,30 @@ class _Objective(nn.Module):
         return objective
 
     def of(self, tensors: Tensors, x: torch.Tensor, y: torch.Tensor, strength: torch.Tensor) -> torch.Tensor:
-        """The objective of a model with these weights and buffers; buffers that it replaces are written back."""
+        """The objective of a model with these weights and buffers."""
         named = {f"model.{name}": tensor for name, tensor in tensors.items()}
         objective: torch.Tensor = functional_call(self, named, (x, y, strength))
-        for name, tensor in tensors.items():
-            if named[f"model.{name}"] is not tensor:
-                tensor.copy_(named[f"model.{name}"])
         return objective
 
     def evaluate(self, tensors: Tensors, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The output, and the counts of zeros and of elements in the outputs that are penalized."""
-        zeros, sizes = x.new_zeros(()), x.new_zeros(())
+        with self.counting() as counts:
+            output: torch.Tensor = functional_call(self.model, dict(tensors), (x,))
+        return output, torch.stack(counts)
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[list[torch.Tensor]]:
+        """The counts of zeros and of elements in the outputs that are penalized, of what is called inside."""
+        counts = [torch.zeros(()), torch.zeros(())]
 
         def count(module: Any, args: Any, output: Any) -> None:
-            nonlocal zeros, sizes
             for tensor in output_tensors(output):
-                zeros, sizes = zeros + (tensor == 0).sum(), sizes + tensor.numel()
+                counts[0] = counts[0] + (tensor == 0).sum()
+                counts[1] = counts[1] + tensor.numel()
 
         handles = [target.module.register_forward_hook(count) for target in self.activities]
         try:
-            output: torch.Tensor = functional_call(self.model, dict(tensors), (x,))
-            return output, torch.stack([zeros, sizes])
+            yield counts
         finally:
             for handle in handles:
                 handle.remove()
@@ -136,8 +140,7 @@ class ByVmap:
 
     @torch.no_grad()
     def outputs(self, stack: StackedModels, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        evaluated = vmap(self.objective.evaluate, in_dims=(0, None), randomness="same")(stack.tensors, x)
-        outputs, counts = evaluated
+        outputs, counts = vmap(self.objective.evaluate, in_dims=(0, None), randomness="same")(stack.tensors, x)
         return outputs, counts
 
     def losses(self, loss: Loss, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -145,30 +148,41 @@ class ByVmap:
 
 
 class OneAfterAnother:
-    """Models that no stack takes, each called on its own."""
+    """Models that no stack takes: the module itself, whose tensors are those of one model at a time."""
 
     def __init__(self, model: nn.Module, paid: Paid, job: Job) -> None:
         self.objective = _Objective(model, paid, job)
 
     def gradients(self, stack: StackedModels, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+        weights = dict(stack.model.named_parameters())
         each: list[tuple[torch.Tensor, ...]] = []
         for member, strength in enumerate(stack.strengths):
-            own = {name: tensor[member] for name, tensor in stack.tensors.items()}
-            leaves = {name: own[name].detach().requires_grad_() for name in stack.trained}
-            with torch.enable_grad():
-                objective = self.objective.of({**own, **leaves}, x[member], y[member], strength)
-            wanted = list(leaves.values())
-            each.append(torch.autograd.grad(objective, wanted, allow_unused=True, materialize_grads=True))
+            with self._as(stack, member), torch.enable_grad():
+                objective = self.objective(x[member], y[member], strength)
+                wanted = [weights[name] for name in stack.trained]
+                each.append(torch.autograd.grad(objective, wanted, allow_unused=True, materialize_grads=True))
         return {name: torch.stack(found) for name, found in zip(stack.trained, zip(*each, strict=True), strict=True)}
 
     @torch.no_grad()
     def outputs(self, stack: StackedModels, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found = []
         for member in range(len(stack)):
-            own = {name: tensor[member] for name, tensor in stack.tensors.items()}
-            found.append(self.objective.evaluate(own, x))
-        outputs, counts = zip(*found, strict=True)
-        return torch.stack(outputs), torch.stack(counts)
+            with self._as(stack, member), self.objective.counting() as counts:
+                found.append((stack.model(x), counts))
+        outputs, counted = zip(*found, strict=True)
+        return torch.stack(outputs), torch.stack([torch.stack(counts) for counts in counted])
 
     def losses(self, loss: Loss, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return torch.stack([loss(output, own) for output, own in zip(outputs, y, strict=True)])
+
+    @contextlib.contextmanager
+    def _as(self, stack: StackedModels, member: int) -> Iterator[None]:
+        """The module as one of the models: its weights and buffers share memory with the stacked ones inside."""
+        own = {name: tensor[member] for name, tensor in stack.tensors.items()}
+        for name, tensor in [*stack.model.named_parameters(), *stack.model.named_buffers()]:
+            tensor.data = own[name]
+        yield
+        for name, buffer in stack.model.named_buffers():
+            # A module may replace a buffer instead of writing into it.
+            if buffer.data_ptr() != own[name].data_ptr():
+                own[name].copy_(buffer)

@@ -49,10 +49,10 @@ def train_chunk(job: Job, chunk: Chunk, advance: Callable[[], None]) -> ChunkRes
         done += stage
         start = stack.tensors
     order = [done.index(pair) for pair in chunk]
-    return ChunkResult(
-        *(np.concatenate([getattr(result, name) for result in results])[order] for name in RESULTS),
-        {name: np.concatenate([result.weights[name] for result in results])[order] for name in results[0].weights},
-    )
+    arrays = {name: np.concatenate([getattr(result, name) for result in results])[order] for name in RESULTS}
+    names = results[0].weights
+    weights = {name: np.concatenate([result.weights[name] for result in results])[order] for name in names}
+    return ChunkResult(**arrays, weights=weights)
 
 
 def _result(stack: StackedModels, epochs: np.ndarray, keep_weights: bool) -> ChunkResult:

@@ -75,7 +75,7 @@ def plan_chunks(job: Job, size: int) -> list[Chunk]:
 
 
 def stages(job: Job, chunk: Chunk) -> list[Chunk]:
-    """The parts of a chunk that are trained one after another: one, or with warm starts one a strength, weakest first."""
+    """The parts of a chunk that are trained in turn: one, or with warm starts one a strength, the weakest first."""
     if not job.training.warm_start:
         return [chunk]
     return [tuple(pair for pair in chunk if pair[0] == place) for place in sorted({place for place, _ in chunk})]

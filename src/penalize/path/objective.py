@@ -103,7 +103,7 @@ def neg_log_loss(output: torch.Tensor, y: torch.Tensor) -> float:
 def balanced_accuracy(output: torch.Tensor, y: torch.Tensor) -> float:
     """The mean over the classes in y of the share of their rows that are found."""
     right = (output.argmax(-1) == y).double()
-    return float(torch.stack([right[y == label].mean() for label in y.unique()]).mean())
+    return float(torch.stack([right[y == label].mean() for label in sorted(set(y.tolist()))]).mean())
 
 
 SCORES: dict[str, dict[str, Callable[[torch.Tensor, torch.Tensor], float]]] = {

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,16 +20,22 @@ from torch import nn
 
 import penalize
 from penalize.arguments import integer, number
-from penalize.binding import attach
-from penalize.errors import ArgumentError, DataError
-from penalize.path.backends import train_here
+from penalize.binding import Penalties, attach
+from penalize.errors import ArgumentError, DataError, InterruptedTrainingError, PenalizeError
+from penalize.path.backends import Backend, choose_backend
 from penalize.path.folds import Folds, make_folds
 from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
-from penalize.path.job import Job, Training, plan_chunks
+from penalize.path.job import Chunk, Job, Training, plan_chunks, stages
 from penalize.path.making import made_model
+from penalize.path.objective import choose_loss, choose_score
+from penalize.path.optimization import choose_optimizer
+from penalize.path.penalized import proximal_targets
 from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
-from penalize.path.stacked import proximal_targets
+from penalize.path.sizes import chunk_size
+from penalize.path.stackable import NotStackedWarning, why_not_stacked
+from penalize.path.store import Stored, open_store
+from penalize.path.workers import cannot_be_sent
 from penalize.path.zeroing import zeroing_strength
 from penalize.placement import Rules, WeightTarget
 from penalize.progress import progress_bar
@@ -43,19 +54,28 @@ def regularization_path(
     folds: int = 5,
     epochs: int = 30,
     batch_size: int = 32,
+    optimizer: Any = "adam",
     learning_rate: float = 1e-3,
     proximal: bool = False,
+    loss: Any = "auto",
+    score: Any = "auto",
     task: str = "auto",
+    early_stopping: int | None = None,
+    warm_start: bool = False,
+    chunk: Any = "auto",
+    memory: float | None = None,
+    backend: Any = "local",
+    processes: int | None = None,
+    resume: str | Path | None = None,
     seed: int = 0,
-    chunk: int = 32,
     progress: bool = True,
 ) -> RegularizationPath:
-    """Train one model for each strength and fold, all at once, and say which strength to take.
+    """Train one model for each strength and fold, many at once, and say which strength to take.
 
-    Every model begins with the same weights and minimizes `data loss + strength * penalties` with Adam, where the
-    penalties are those of `weights` and `activity`: cross-entropy for classification, mean squared error of scaled
-    targets for regression. Inputs (and regression targets) are scaled to mean 0 and deviation 1 by each fold's training
-    rows. All strengths of a fold see the same batches.
+    Every model begins with the same weights and minimizes `data loss + strength * penalties`, where the penalties are
+    those of `weights` and `activity`. Inputs (and regression targets) are scaled to mean 0 and deviation 1 by each
+    fold's training rows. All strengths of a fold see the same batches, and all models drop out the same units. A model
+    of the stack is the model that is trained alone, up to rounding.
 
     Parameters
     ----------
@@ -71,21 +91,55 @@ def regularization_path(
         Positive numbers. By default 24, evenly spaced in their logarithms: for an L1, L1L2 or GroupLasso penalty on the
         weight of a model that is one `nn.Linear`, the 4 decades below the strength that makes it zero in every fold
         (`penalize.path.zeroing`); else from 1e-6 to 1.
-    folds, epochs, batch_size, learning_rate, seed
+    folds, epochs, batch_size, seed
         Of the cross-validation and the training. Folds are stratified for classification.
+    optimizer, learning_rate
+        A name or class of `torch.optim` (SGD, Adam, AdamW, NAdam, RAdam, RMSprop, Adagrad, Adadelta, Adamax), trained
+        at `learning_rate`; or, with settings of its own that count, a `functools.partial` of such a class or a spec of
+        `penalize.optimizers`. Optimizers that mix the elements of a weight are refused.
     proximal
-        Whether the penalties of weights that have a proximal step take it, in Adam's metric, after each of its steps:
-        weights become exactly zero. Other penalties act by their gradients.
+        Whether the penalties of weights that have a proximal step take it, in the optimizer's metric, after each of its
+        steps: weights become exactly zero. Other penalties act by their gradients.
+    loss
+        "auto": the mean cross-entropy for classification, the mean squared error of scaled targets for regression; or a
+        function (output, y) -> mean loss of a batch, of torch operations.
+    score
+        "auto": accuracy, or R2 for regression; a name: "accuracy", "balanced_accuracy", "neg_log_loss"; "r2",
+        "neg_mean_squared_error", "neg_mean_absolute_error" (of scaled targets); or a function (output, y) -> number of
+        one model's validation rows. Higher is better. A strength with a score that is NaN is never chosen.
     task
         "classification", "regression", or "auto": classification where y holds integers or names.
-    chunk
-        How many models are trained in one stack; the result does not depend on it.
+    early_stopping
+        After how many epochs without a lower validation loss a model is finished; it ends with the weights of its best
+        epoch and leaves the others, which take less time from then on. Its validation rows have then had a say in its
+        training. None: all train for `epochs`.
+    warm_start
+        Whether each strength begins with the weights that the next weaker one of its fold ended with, the weakest with
+        those of `model`: from dense to sparse, since weights that are zero rarely come back. Strengths are then trained
+        one after another, with their folds at once.
+    chunk, memory
+        How many models are trained at once, and how many MiB that may take above what the process holds already; the
+        result does not depend on them but for rounding. "auto": as many as is fast, and fits into `memory`.
+    backend, processes
+        "local": this machine, in so many processes; or a function (job, chunks, advance), see
+        `penalize.path.backends.Backend`. By default one process for models that can be stacked, which uses torch's
+        threads, and one a core for those that cannot.
+    resume
+        A folder for what is finished, made if it is not there. A call that was interrupted goes on from there when
+        repeated with the same arguments, and has the same results bit for bit (on the same machine).
     progress
         Show a progress bar when stderr is a terminal.
+
+    A model that cannot be stacked (the first step is compared with that of the model alone) is trained once for each
+    strength and fold, in `processes` worker processes; a NotStackedWarning says why.
 
     Raises
     ------
     ArgumentError, DataError, TargetError and their like, before training begins; each names the argument.
+    InterruptedTrainingError
+        For Ctrl-C, a KeyboardInterrupt that says what is kept.
+    PenalizeError
+        When training fails, or a worker process ends.
 
     Examples
     --------
@@ -101,36 +155,46 @@ def regularization_path(
     True
     """
     grid = None if strengths is None else check_strengths(strengths)
-    for name, value in (("epochs", epochs), ("batch_size", batch_size), ("chunk", chunk)):
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         integer(name, value)
+    for name, optional in (("early_stopping", early_stopping), ("processes", processes)):
+        if optional is not None:
+            integer(name, optional)
+    if chunk != "auto":
+        integer("chunk", chunk)
+    if memory is not None:
+        number("memory", memory, 0.0, above=True)
     if integer("seed", seed, least=0) >= 2**32:
         raise ArgumentError(f"seed must be below 2**32, got {seed!r}")
-    number("learning_rate", learning_rate, 0.0, above=True)
+    for name, flag in (("proximal", proximal), ("warm_start", warm_start)):
+        if not isinstance(flag, bool):
+            raise ArgumentError(f"{name} must be True or False, got {flag!r:.80}")
+    chosen_optimizer = choose_optimizer(optimizer, number("learning_rate", learning_rate, 0.0, above=True))
     base = made_model(model, seed)
-    dtype = next(base.parameters()).dtype
-    data = make_folds(x, y, task, folds, seed, dtype)
+    data = make_folds(x, y, task, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
-    penalties = attach(base, weights=weights, activity=activity)
-    if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
-        raise ArgumentError("there is no penalty to vary: weights and activity exclude everything, or all is frozen")
-    if not isinstance(proximal, bool):
-        raise ArgumentError(f"proximal must be True or False, got {proximal!r:.80}")
-    if proximal and not proximal_targets(base, penalties):
-        raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
+    penalties = _attached(base, weights, activity, proximal)
     if grid is None:
-        zeroing = zeroing_strength(base, penalties, data)
+        zeroing = zeroing_strength(base, penalties, data) if loss == "auto" else None
         grid = parse_grid(DEFAULT_GRID) if zeroing is None else grid_below(zeroing)
-    training = Training(epochs=epochs, batch_size=batch_size, learning_rate=float(learning_rate), seed=seed)
+    training = Training(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=chosen_optimizer,
+        loss=choose_loss(loss, data.task),
+        score=choose_score(score, data.task),
+        seed=seed,
+        early_stopping=early_stopping,
+        warm_start=warm_start,
+    )
     job = Job(base, data, tuple(grid), training, proximal)
     began = time.perf_counter()
-    shape = (len(grid), len(data))
-    results = {name: np.full(shape, np.nan) for name in ("train_loss", "val_loss", "score", "zeros")}
-    chunks = plan_chunks(job, chunk)
-    with progress_bar(len(chunks) * epochs, f"{shape[0]} strengths x {shape[1]} folds", progress) as advance:
-        for pairs, result in train_here(job, chunks, advance):
-            places, of_folds = zip(*pairs, strict=True)
-            for name, values in results.items():
-                values[places, of_folds] = getattr(result, name)
+    job, workers = _stacked_or_not(job, processes)
+    size = chunk_size(job, None if chunk == "auto" else chunk, memory)
+    chunks = plan_chunks(job, size if job.stacked else 1)
+    trains: Backend = choose_backend(backend, workers)
+    stored = trains if resume is None else Stored(trains, open_store(resume, job, chunks))
+    results = _collected(stored, job, chunks, progress, resume)
     settings = {
         "task": data.task,
         "rows": int(data.x.shape[1]),
@@ -141,29 +205,106 @@ def regularization_path(
         "folds": len(data),
         "epochs": epochs,
         "batch_size": batch_size,
+        "optimizer": str(chosen_optimizer),
         "learning_rate": learning_rate,
         "proximal": proximal,
+        "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
+        "early_stopping": early_stopping,
+        "warm_start": warm_start,
         "seed": seed,
+        "stacked": job.stacked,
+        "chunk": size if job.stacked else 1,
         "seconds": round(time.perf_counter() - began, 3),
         "versions": {
             "python": platform.python_version(),
             **{module.__name__: module.__version__ for module in (penalize, torch, np, sklearn)},
         },
     }
-    score_name = "accuracy" if data.task == "classification" else "R2"
-    losses = results["train_loss"], results["val_loss"]
     return RegularizationPath(
-        np.array(grid), results["score"], *losses, results["zeros"], score_name, settings, all_rows(job, x)
+        strengths=np.array(grid),
+        fold_scores=results["score"],
+        fold_train_losses=results["train_loss"],
+        fold_val_losses=results["val_loss"],
+        fold_zeros=results["zeros"],
+        score_name=training.score.name,
+        settings=settings,
+        all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
+
+
+def _attached(base: nn.Module, weights: Rules | None, activity: Rules | None, proximal: bool) -> Penalties:
+    penalties = attach(base, weights=weights, activity=activity)
+    if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
+        raise ArgumentError("there is no penalty to vary: weights and activity exclude everything, or all is frozen")
+    if proximal and not proximal_targets(base, penalties):
+        raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
+    return penalties
+
+
+def _stacked_or_not(job: Job, processes: int | None) -> tuple[Job, int]:
+    """The job, not stacked if it cannot be, and the number of processes; a warning says why."""
+    why = why_not_stacked(job)
+    if why is None:
+        return job, processes or 1
+    alone = dataclasses.replace(job, stacked=False)
+    workers = processes or os.cpu_count() or 1
+    unsent = cannot_be_sent(alone) if workers > 1 else None
+    if unsent is not None:
+        workers = 1
+    where = f"in {workers} worker processes" if workers > 1 else "in this process"
+    besides = "" if unsent is None else f"; worker processes cannot have it: {unsent}"
+    warnings.warn(
+        f"this model cannot be trained in a stack ({why}): its models are trained one after another, {where}{besides}",
+        NotStackedWarning,
+        stacklevel=3,
+    )
+    return alone, workers
+
+
+def _collected(
+    backend: Backend, job: Job, chunks: Sequence[Chunk], progress: bool, resume: str | Path | None
+) -> dict[str, np.ndarray]:
+    """Arrays (strengths, folds) by what they hold, from all chunks."""
+    shape = (len(job.strengths), len(job.data))
+    results = {name: np.full(shape, np.nan) for name in ("train_loss", "val_loss", "score", "zeros", "epochs")}
+    steps = job.training.epochs * sum(len(stages(job, chunk)) for chunk in chunks)
+    finished = 0
+    try:
+        with progress_bar(steps, f"{shape[0]} strengths x {shape[1]} folds", progress) as advance, _clear_errors():
+            for pairs, result in backend(job, chunks, advance):
+                places, of_folds = zip(*pairs, strict=True)
+                for name, values in results.items():
+                    values[places, of_folds] = getattr(result, name)
+                finished += 1
+    except KeyboardInterrupt:
+        done = f"interrupted with {finished} of {len(chunks)} chunks finished"
+        if resume is None:
+            message = f"{done}, of which nothing is kept; pass resume=FOLDER to go on from what is finished next time"
+        else:
+            message = f"{done}, which are kept; call again with resume={str(resume)!r} to go on from there"
+        raise InterruptedTrainingError(message) from None
+    return results
+
+
+@contextlib.contextmanager
+def _clear_errors() -> Iterator[None]:
+    """What a model's own code raises while it is trained, as one line of ours."""
+    try:
+        yield
+    except PenalizeError:
+        raise
+    except Exception as error:
+        raise PenalizeError(f"training failed: {type(error).__name__}: {error}") from error
 
 
 def _check_output(base: nn.Module, data: Folds) -> None:
     base.eval()
+    shape_in = tuple(data.x[0, :2].shape)
     try:
         with torch.no_grad():
             output = base(data.x[0, :2])
-    except RuntimeError as error:
-        raise DataError(f"the model cannot take inputs of shape {tuple(data.x[0, :2].shape)}: {error}") from error
+    except Exception as error:
+        raise DataError(f"the model cannot take inputs of shape {shape_in}: {error}") from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     allowed = [(2, data.classes)] if data.task == "classification" else [(2, 1), (2,)]
     if shape not in allowed:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
+from penalize.path.job import Job
 from penalize.path.stacked import StackedModels
 from penalize.placement import WeightTarget
 
-__all__ = ["ROWS_AT_ONCE", "Scores", "score_stack", "validation_losses"]
+__all__ = ["Scores", "rows_at_once", "score_stack", "validation_losses"]
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,19 @@ class Scores:
     zeros: torch.Tensor
 
 
-ROWS_AT_ONCE = 1024
+ROWS_AT_ONCE = 512
+
+
+def rows_at_once(job: Job) -> int:
+    """How many rows a stack is called on at once where no gradients are asked for."""
+    return max(ROWS_AT_ONCE, job.training.batch_size)
 
 
 def score_stack(stack: StackedModels) -> Scores:
     """Evaluate all models of a stack, each on the rows of its fold."""
     results = Scores(*(torch.full((len(stack),), torch.nan, dtype=torch.float64) for _ in range(4)))
     data, training = stack.job.data, stack.job.training
-    for fold in stack.folds.unique().tolist():
+    for fold in sorted(set(stack.folds.tolist())):
         members = torch.nonzero(stack.folds == fold).flatten()
         of_fold = stack.subset(members)
         results.train_loss[members] = _losses(of_fold, *_outputs(of_fold, data.train[fold])[:2])
@@ -49,7 +55,7 @@ def score_stack(stack: StackedModels) -> Scores:
 def validation_losses(stack: StackedModels) -> torch.Tensor:
     """The mean losses of the data (models,) on the validation rows of each model's fold."""
     losses = torch.full((len(stack),), torch.nan, dtype=torch.float64)
-    for fold in stack.folds.unique().tolist():
+    for fold in sorted(set(stack.folds.tolist())):
         members = torch.nonzero(stack.folds == fold).flatten()
         of_fold = stack if len(members) == len(stack) else stack.subset(members)
         losses[members] = _losses(of_fold, *_outputs(of_fold, stack.job.data.validation[fold])[:2])
@@ -67,7 +73,7 @@ def _outputs(stack: StackedModels, rows: torch.Tensor) -> tuple[torch.Tensor, to
     """
     stack.model.eval()
     fold, data = int(stack.folds[0]), stack.job.data
-    parts = [stack.calls.outputs(stack, data.x[fold, some]) for some in torch.split(rows, ROWS_AT_ONCE)]
+    parts = [stack.calls.outputs(stack, data.x[fold, some]) for some in torch.split(rows, rows_at_once(stack.job))]
     outputs, counts = zip(*parts, strict=True)
     y = data.y[fold, rows]
     return torch.cat(outputs, dim=1), y.expand(len(stack), *y.shape), torch.stack(counts).double().sum(0)

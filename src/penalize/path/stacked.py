@@ -1,4 +1,4 @@
-"""Many models of one kind, one for each pair of a strength and a fold, with their weights stacked along a first axis."""
+"""Many models of one kind, one for each pair of a strength and a fold, with their weights stacked."""
 
 from __future__ import annotations
 

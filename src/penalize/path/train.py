@@ -14,7 +14,7 @@ from penalize.path.scoring import validation_losses
 from penalize.path.stacked import StackedModels
 from penalize.path.stopping import Stopping
 
-__all__ = ["batches", "train_stack"]
+__all__ = ["step", "train_stack"]
 
 
 def train_stack(stack: StackedModels, job: Job, advance: Callable[[], None]) -> np.ndarray:
@@ -67,3 +67,5 @@ def step(stack: StackedModels, optimizer: torch.optim.Optimizer, x: torch.Tensor
         (group,) = optimizer.param_groups
         shrunk = [*stack.paid.shrunk, *stack.paid.proximal]
         stack.shrink({name: step_sizes(optimizer, group, stack.trained[name]) for name in shrunk})
+    for weight in stack.trained.values():
+        weight.grad = None

@@ -1,0 +1,64 @@
+"""Whether a model can be trained in a stack: found out before training, beside the model alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+
+import torch
+
+from penalize.path.job import Chunk, Job
+from penalize.path.stacked import StackedModels, Tensors
+
+__all__ = ["NotStackedWarning", "why_not_stacked"]
+
+
+class NotStackedWarning(UserWarning):
+    """A model cannot be trained in a stack, so that models are trained one after another, which takes longer."""
+
+
+def why_not_stacked(job: Job) -> str | None:
+    """What hinders models of this job from being trained in a stack; None when nothing does.
+
+    The first step of two models, with different weights, strengths and (where there are more) folds, is compared with
+    that of each alone: its gradients, and what it leaves in buffers.
+    """
+    chunk: Chunk = ((len(job.strengths) - 1, 0), (0, len(job.data) - 1))
+    stack = StackedModels(job, chunk)
+    generator = torch.Generator().manual_seed(0)
+    for weight in stack.trained.values():
+        noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64).to(weight.dtype)
+        weight += 0.01 * noise * (weight.abs().mean() + 0.01)
+    rows = [job.data.epoch_rows(0)[fold][: job.training.batch_size] for _, fold in chunk]
+    x = torch.stack([job.data.x[fold, own] for own, (_, fold) in zip(rows, chunk, strict=True)])
+    y = torch.stack([job.data.y[fold, own] for own, (_, fold) in zip(rows, chunk, strict=True)])
+    stack.model.train()
+    with torch.random.fork_rng(devices=[]):
+        expected = [_alone(job, chunk, stack, member, x, y) for member in range(len(chunk))]
+        torch.manual_seed(0)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                got = {**stack.gradients(x, y), **stack.buffers}
+            except Exception as error:  # whatever a model's own code makes of vmap's tensors
+                return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+    slow = [str(warning.message) for warning in caught if "performance drop" in str(warning.message)]
+    if slow:
+        return slow[0].split("Please file")[0].strip().removesuffix(".")
+    tolerance = 1e-6 if job.dtype == torch.float64 else 1e-2
+    for member, own in enumerate(expected):
+        for name, reference in own.items():
+            distance, size = float((got[name][member] - reference).double().norm()), float(reference.double().norm())
+            if not distance <= tolerance * size + 1e-7:
+                what = "gradient of" if name in stack.trained else "value of buffer"
+                return f"the first {what} {name} differs from that of the model alone by {distance:.3g} of {size:.3g}"
+    return None
+
+
+def _alone(job: Job, chunk: Chunk, stack: StackedModels, member: int, x: torch.Tensor, y: torch.Tensor) -> Tensors:
+    alone = StackedModels(dataclasses.replace(job, stacked=False), chunk[member : member + 1])
+    alone.put(torch.tensor([0]), stack, torch.tensor([member]))
+    alone.model.train()
+    torch.manual_seed(0)
+    gradients = alone.gradients(x[member : member + 1], y[member : member + 1])
+    return {name: tensor[0] for name, tensor in {**gradients, **alone.buffers}.items()}
