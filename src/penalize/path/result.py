@@ -150,11 +150,14 @@ class RegularizationPath:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a strength: strength, train_loss, val_loss, score, score_se, zeros; means over folds."""
+        # Losses of models that did not stay finite may be infinities of both signs.
+        with np.errstate(invalid="ignore"):
+            losses = self.fold_train_losses.mean(1), self.fold_val_losses.mean(1)
         return pd.DataFrame(
             {
                 "strength": self.strengths,
-                "train_loss": self.fold_train_losses.mean(1),
-                "val_loss": self.fold_val_losses.mean(1),
+                "train_loss": losses[0],
+                "val_loss": losses[1],
                 "score": self.score,
                 "score_se": self.score_se,
                 "zeros": self.zeros,

@@ -201,9 +201,8 @@ def regularization_path(
     size = chunk_size(job, None if chunk == "auto" else chunk, memory)
     chunks = plan_chunks(job, size if job.stacked else 1)
     trains: Backend = choose_backend(backend, workers)
-    if resume is not None:
-        trains = Stored(trains, open_store(resume, job, chunks))
-    results = _collected(trains, job, chunks, progress, resume)
+    stored = trains if resume is None else Stored(trains, open_store(resume, job, chunks))
+    results = _collected(stored, job, chunks, progress, resume)
     settings = {
         "task": data.task,
         "rows": int(data.x.shape[1]),
@@ -238,7 +237,7 @@ def regularization_path(
         fold_zeros=results["zeros"],
         score_name=training.score.name,
         settings=settings,
-        all_rows=all_rows(job, x),
+        all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
 
 
