@@ -12,7 +12,7 @@ from sklearn.datasets import load_wine
 from torch import nn
 
 import penalize
-from penalize.path import RegularizationPath, regularization_path
+from penalize.path import PenaltyComparison, RegularizationPath, regularization_path
 from penalize.path.grid import parse_grid
 from penalize.path.network import PENALTIES
 from penalize.path.report import html_report
@@ -76,7 +76,7 @@ def test_the_page_holds_both_choices_the_table_and_the_settings():
         "The mean validation accuracy over 2 folds is highest here.",
         "The strongest penalty whose mean accuracy is within one standard error (0.0200) of the best",
         "accuracy 0.9200 ± 0.0200, 33.3% exact zeros",
-        "torch 2.13.0",
+        "torch: 2.13.0",
     ):
         assert expected in words
     assert [kind for kind, _ in rows_of(text)] == ["", "best", "one", ""]
@@ -213,3 +213,54 @@ def test_the_command_to_type_is_for_a_shell():
 def test_a_command_that_no_shell_understands_gives_the_python_lines():
     assert rerun_command("penalize path 'a", "1:2:8") is None
     assert "numpy.geomspace(" in html_report(made(command="penalize path 'a"))
+
+
+def compared():
+    better = made(
+        ((0.8, 0.8), (0.95, 0.95), (0.9, 0.9), (0.3, 0.4)), epochs=3, data=HOSTILE, penalties={"w": "L2(l2=1.0)"}
+    )
+    lost = made(((np.nan, 1),) * 4, epochs=3, data=HOSTILE)
+    return PenaltyComparison({HOSTILE: made(epochs=3, data=HOSTILE), "second": better, "lost": lost})
+
+
+def test_several_penalties_are_one_page():
+    comparison = compared()
+    text = html_report(comparison, command="penalize path x.csv --penalty l1 --penalty second")
+    page = Page(text)
+    assert "script" not in page.names
+    words = " ".join(page.texts)
+    assert "second: 0.01" in words
+    assert sum(HOSTILE in each for each in page.texts) >= 4
+    assert [kind for kind, _ in rows_of(text)] == ["", "best one", "never"]
+    assert rows_of(text)[2][1][:2] == ["lost", "not finite"]
+    for caution in comparison.cautions:
+        assert f"Caution: {caution}" in words
+    assert 'weights={\n        "w": L2(l2=0.01),' in words
+    identifiers = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    assert not any(forbidden in text for forbidden in ("//", "src=", "@import", "<script"))
+
+
+def test_one_penalty_of_several_is_looked_at_closer():
+    command = "penalize path x.csv --penalty l1 --penalty l2 --out here"
+    text = html_report(compared(), command=command)
+    assert "penalize path x.csv --penalty second --strengths 0.001:1:8 --out here-finer" in html.unescape(text)
+
+
+def test_what_was_trained_on_all_rows_is_shown():
+    x, y = load_wine(return_X_y=True, as_frame=True)
+    settings = {"strengths": [0.01, 0.2], "folds": 2, "epochs": 5, "proximal": True, "learning_rate": 0.05}
+    path = regularization_path(nn.Linear(13, 3), x, y, weights={"weight": L1(1.0)}, progress=False, **settings)
+    assert "features:" not in " ".join(Page(html_report(path)).texts)
+    page = Page(html_report(path.refit(progress=False)))
+    selected = path.selected_features(path.best)
+    assert f"{len(selected)} features: {', '.join(selected)}" in page.texts
+    assert sum(tag == "figure" for tag, _ in page.tags) == 2
+
+
+def test_saved_beside_the_other_files(tmp_path):
+    path = made(data="digits", penalty="l1")
+    files = path.save(tmp_path)
+    assert tmp_path / "report.html" in files
+    assert (tmp_path / "report.html").read_text() == html_report(path)
+    assert html_report(RegularizationPath.load(tmp_path)) == html_report(path)

@@ -21,6 +21,7 @@ from penalize.path.grid import check_strengths
 from penalize.path.making import made_model
 from penalize.path.mixing import check_mixing, has_mixture, mixed
 from penalize.path.plot import draw_comparison, figure_bytes
+from penalize.path.report import html_report
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
 from penalize.path.saved import path_files, read_object, write_folder
@@ -228,7 +229,7 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
         return figure
 
     def save(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write comparison.csv, comparison.json, comparison.png, and each path into a folder penalty-1, penalty-2, ...
+        """Write comparison.csv, .json, .png, report.html, and each path into a folder penalty-1, penalty-2, ...
 
         All or none; folders are made. Returns the files. Raises what `RegularizationPath.save` raises.
         """
@@ -244,6 +245,7 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
             folder / "comparison.csv": self.to_frame().to_csv(index=False).encode(),
             folder / "comparison.json": (json.dumps(content, indent=2) + "\n").encode(),
             folder / "comparison.png": figure_bytes(self.plot()),
+            folder / "report.html": html_report(self).encode(),
         }
         for number, (name, path) in enumerate(self.items(), 1):
             with naming(f"penalty {name!r}"):

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["inline_figure"]
 
 # In inches; the page shows the narrow one up to 40 rem.
-WIDE, NARROW = (9.0, 5.6), (4.2, 5.2)
+WIDE, NARROW, LINE = (9.0, 5.6), (4.2, 4.6), 0.19
+# What fits beside each other in a narrow legend, and what a line's sign takes of it.
+LETTERS, LETTERS_BESIDE = 70, 8
 
 
 def inline_figure(draw: Callable[[], Figure], label: str, prefix: str = "") -> str:
@@ -28,8 +30,22 @@ def inline_figure(draw: Callable[[], Figure], label: str, prefix: str = "") -> s
         figure = draw()
         figure.axes[0].set_title("")  # the page has a heading
         figure.set_size_inches(*size)
+        if kind == "narrow":
+            _legends_below(figure)
         parts.append(f'<div class="{kind}">{_svg(figure, prefix + kind)}</div>')
     return f'<figure role="img" aria-label="{label}">\n' + "\n".join(parts) + "\n</figure>"
+
+
+def _legends_below(figure: Figure) -> None:
+    """Legends of the whole figure as columns below it that are no wider than it."""
+    for legend in list(figure.legends):
+        labels = [text.get_text() for text in legend.get_texts()]
+        columns = max(1, LETTERS // (LETTERS_BESIDE + max(map(len, labels), default=0)))
+        handles = [handle for handle in legend.legend_handles if handle is not None]
+        legend.remove()
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=8)
+        lines = -(-len(labels) // columns)
+        figure.set_size_inches(NARROW[0], NARROW[1] + LINE * lines)
 
 
 def _svg(figure: Figure, prefix: str) -> str:

@@ -117,7 +117,8 @@ def strengths_table(path: RegularizationPath) -> str:
 def settings_list(settings: Mapping[str, Any], command: str | None = None) -> str:
     """Settings, and the command, as names and values."""
     first = [] if command is None else [("command", command)]
-    rest = [(name.replace("_", " "), _shown(value)) for name, value in settings.items() if name != "command"]
+    told = {name: value for name, value in settings.items() if name != "command" and value != []}
+    rest = [(name.replace("_", " "), _shown(value)) for name, value in told.items()]
     return html.definitions([*first, *rest])
 
 
