@@ -25,6 +25,8 @@ from penalize.path.report import html_report
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
 from penalize.path.saved import path_files, read_object, write_folder
+from penalize.path.sources import read_source
+from penalize.path.targets import read_targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +44,7 @@ Plan = tuple[dict[str, Any], float | None]
 
 
 def compare_penalties(
-    model: nn.Module | Callable[[], nn.Module],
+    model: nn.Module | Callable[..., nn.Module],
     x: Any,
     y: Any,
     penalties: Mapping[str, Mapping[str, Any]],
@@ -89,16 +91,21 @@ def compare_penalties(
     """
     plans = _plans(penalties, settings)
     # Made once: a function need not make the same weights a second time.
-    base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32)
+    source, targets = read_source(x), read_targets(y, settings.get("task", "auto"))
+    features = source.shape[0] if len(source.shape) == 1 else source.shape
+    base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32, features, targets.outputs)
     for name, (own, _) in plans.items():
         with naming(f"penalty {name!r}"):
             attach(copy.deepcopy(base), own.get("weights"), own.get("activity"))
             if own.get("strengths") is not None:
                 check_strengths(own["strengths"])
     paths = {}
-    for name, (own, share) in plans.items():
+    resume = settings.get("resume")
+    for number, (name, (own, share)) in enumerate(plans.items(), 1):
+        # What is finished of one penalty is not of another.
+        kept = {} if resume is None else {"resume": Path(resume) / f"penalty-{number}"}
         with naming(f"penalty {name!r}"):
-            paths[name] = regularization_path(base, x, y, **{**settings, **own})
+            paths[name] = regularization_path(base, x, y, **{**settings, **own, **kept})
         paths[name].settings["penalty"] = name
         if share is not None:
             paths[name].settings["mixing"] = share
