@@ -16,6 +16,7 @@ from penalize.errors import ArgumentError, DataError, FileFormatError, TargetErr
 from penalize.path.files import write_together
 from penalize.path.making import made_model
 from penalize.path.plot import draw_comparison, figure_bytes
+from penalize.path.report import html_report
 from penalize.path.result import RegularizationPath
 from penalize.path.saved import path_files, read_object, write_folder
 
@@ -116,7 +117,7 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
         return figure
 
     def save(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write comparison.csv, comparison.json, comparison.png, and each path into a folder penalty-1, penalty-2, ...
+        """Write comparison.csv, .json, .png, report.html, and each path into a folder penalty-1, penalty-2, ...
 
         All or none; folders are made. Returns the files. Raises what `RegularizationPath.save` raises.
         """
@@ -132,6 +133,7 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
             folder / "comparison.csv": self.to_frame().to_csv(index=False).encode(),
             folder / "comparison.json": (json.dumps(content, indent=2) + "\n").encode(),
             folder / "comparison.png": figure_bytes(self.plot()),
+            folder / "report.html": html_report(self).encode(),
         }
         for number, (name, path) in enumerate(self.items(), 1):
             with naming(f"penalty {name!r}"):

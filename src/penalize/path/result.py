@@ -181,7 +181,7 @@ class RegularizationPath:
         return _saved(figure, path)
 
     def save(self, directory: str | os.PathLike[str]) -> list[Path]:
-        """Write path.csv, path.json, path.png, and path.safetensors when the models were trained on all rows.
+        """Write path.csv, .json, .png, report.html, and path.safetensors when the models were trained on all rows.
 
         All or none; the folder is made. Returns the files. Raises ArgumentError for a folder that cannot be written,
         DataError when no score is finite.
