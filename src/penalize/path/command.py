@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from penalize.path.comparison import PenaltyComparison, compare_penalties
+from penalize.path.compare import compare_penalties
+from penalize.path.comparison import PenaltyComparison
 from penalize.path.data import Data, load_data
 from penalize.path.factory import load_factory
 from penalize.path.files import prepare_folder, remove_folders
