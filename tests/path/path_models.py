@@ -69,5 +69,4 @@ def resumed(folder):
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1], "begun").touch()
-    resumed(sys.argv[1])
+    resumed(Path(sys.argv[1]))
