@@ -286,3 +286,20 @@ def test_mixing_leaves_other_rules_alone():
     assert found["c"] is None
     assert (found["d"].l1, found["d"].l2) == (0.005, 0.005)
     assert mixed(None, 0.5) is None
+
+
+def test_a_function_of_features_and_outputs_is_given_them(tmp_path):
+    x, y = load_wine(return_X_y=True)
+    calls = []
+
+    def factory(features, outputs):
+        calls.append((features, outputs))
+        return nn.Linear(features, outputs)
+
+    found = compare_penalties(factory, x, y, {"a": {"weights": RULE}}, **SETTINGS)
+    found["a"].refit()
+    found.save(tmp_path)
+    again = PenaltyComparison.load(tmp_path, model=factory)
+    assert torch.equal(again["a"].model(0.1).model.weight, found["a"].model(0.1).model.weight)
+    assert RegularizationPath.load(tmp_path / "penalty-1", model=factory) == found["a"]
+    assert calls == [(13, 3)] * 3

@@ -1,5 +1,7 @@
 """Models trained on all rows, and what is asked of them."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,26 @@ def test_a_model_takes_raw_inputs_and_regression_gives_the_targets_own_units():
     with torch.inference_mode():
         output = path.model(1e-3)(torch.tensor(x)).flatten().numpy()
     assert 1 - ((output - y) ** 2).sum() / ((y - y.mean()) ** 2).sum() > 0.45
+
+
+def test_a_model_is_a_plain_module(tmp_path):
+    x, y = load_wine(return_X_y=True)
+    path = regularization_path(nn.Linear(13, 3), x, y, weights={"weight": L2(1.0)}, strengths=[0.1, 1.0], **SETTINGS)
+    model, other = path.model(0.1), path.model(1.0)
+    inputs = torch.tensor(x)
+    assert model.state_dict().keys() >= {"model.weight", "model.bias", "input_mean", "input_factor", "target_mean"}
+    with torch.no_grad():
+        expected = model(inputs)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(inputs), expected)
+        exported = torch.export.export(model, (inputs,), strict=False).module()
+        torch.testing.assert_close(exported(inputs), expected)
+        other.load_state_dict(model.state_dict())
+        assert torch.equal(other(inputs), expected)
+        assert model.double()(inputs).dtype == torch.float64
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    model.train()
+    model(inputs).sum().backward()
+    assert path.model(0.1).model.weight.grad is None
 
 
 def test_a_classification_gives_logits_in_the_order_of_the_classes():

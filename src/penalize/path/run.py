@@ -236,7 +236,7 @@ def regularization_path(
         fold_val_losses=results["val_loss"],
         fold_zeros=results["zeros"],
         score_name=training.score.name,
-        settings=settings,
+        settings={name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()},
         all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
 
