@@ -77,6 +77,12 @@ def test_each_penalty_has_the_path_that_it_has_alone(comparison):
     assert "mixing" not in comparison["lasso"].settings
 
 
+def test_data_are_in_memory_once(comparison):
+    jobs = [path.all_rows.job for path in comparison.values()]
+    assert all(job.data is jobs[0].data for job in jobs)
+    assert len({id(job.base) for job in jobs}) == len(jobs)
+
+
 def test_all_begin_with_the_same_weights_although_the_function_makes_others():
     x, y = load_wine(return_X_y=True)
     made_so_far = []

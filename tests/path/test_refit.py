@@ -193,6 +193,26 @@ def test_inputs_that_are_flattened_first_and_layers_of_penalize():
         assert path.model(1e-3)(torch.tensor(x)).shape == (178, 3)
 
 
+def test_images_are_standardized_pixel_by_pixel():
+    x, y = load_wine(return_X_y=True)
+    x = x[:, :12].reshape(-1, 1, 3, 4)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)).double()
+    path = regularization_path(model, x, y, weights={"0.weight": GroupLasso(1.0)}, strengths=[1e-3], **SETTINGS)
+    found = path.model(1e-3)
+    with torch.no_grad():
+        torch.testing.assert_close(found(torch.tensor(x)), found.model(path.all_rows.job.data.whole().x[0]))
+    assert path.coefficients("0").shape == (1, 2, 1, 3, 3)
+
+
+def test_a_path_that_was_pickled_can_still_train_on_all_rows():
+    x, y = load_wine(return_X_y=True)
+    path = regularization_path(nn.Linear(13, 3), x, y, weights={"weight": L2(1.0)}, strengths=[0.1, 1.0], **SETTINGS)
+    again = pickle.loads(pickle.dumps(path))
+    assert again == path
+    assert again.refit() != path
+    assert again == path.refit()
+
+
 def test_buffers_are_those_of_the_training_on_all_rows():
     x, y = load_wine(return_X_y=True)
     model = nn.Sequential(nn.Linear(13, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 3)).double()
