@@ -182,6 +182,7 @@ def regularization_path(
     data = split(source, targets, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
     penalties = _attached(base, weights, activity, proximal)
+    zeroing = None
     if grid is None:
         zeroing = zeroing_strength(base, penalties, data) if loss == "auto" else None
         grid = parse_grid(DEFAULT_GRID) if zeroing is None else grid_below(zeroing)
@@ -217,6 +218,7 @@ def regularization_path(
         "optimizer": str(chosen_optimizer),
         "learning_rate": learning_rate,
         "proximal": proximal,
+        **({} if zeroing is None else {"zeroing_strength": zeroing}),
         "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
         "early_stopping": early_stopping,
         "warm_start": warm_start,
