@@ -30,7 +30,7 @@ def test_a_path_prints_a_table_and_writes_its_files(data, more, tmp_path, capsys
     assert "best strength:" in printed.out
     assert "one-standard-error strength:" in printed.out
     assert str(out / "path.png") in printed.out.replace("\n", "")
-    assert sorted(p.name for p in out.iterdir()) == ["path.csv", "path.json", "path.png"]
+    assert sorted(p.name for p in out.iterdir()) == ["path.csv", "path.json", "path.png", "report.html"]
     assert len(pd.read_csv(out / "path.csv")) == 3
     settings = json.loads((out / "path.json").read_text())["settings"]
     assert settings["data"] == data

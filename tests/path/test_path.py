@@ -256,7 +256,7 @@ def test_the_frame_and_the_files(tmp_path):
         lambda: multilayer_perceptron(13, [8], 3), x, y, "auto", [1e-3, 1e-2, 1.0], rules("l2", "kernel", [8])
     )
     files = path.save(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["path.csv", "path.json", "path.png"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["path.csv", "path.json", "path.png", "report.html"]
     frame = pd.read_csv(files[0])
     assert list(frame.columns) == ["strength", "train_loss", "val_loss", "score", "score_se", "zeros"]
     pd.testing.assert_frame_equal(frame, path.to_frame())
@@ -332,7 +332,7 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
 @pytest.mark.parametrize(
     ("model", "x", "y", "error", "message"),
     [
-        ("linear", np.ones((9, 13)), np.zeros(9), DataError, "classification of .* needs|output of shape"),
+        ("linear", np.ones((9, 13)), np.arange(9.0), DataError, "classification of .* needs|output of shape"),
         (
             nn.Linear(13, 2),
             load_wine().data,
@@ -350,8 +350,14 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
         ),
         (nn.ReLU(), load_wine().data, load_wine().target, ArgumentError, "model has no parameter to train"),
         (lambda: 3, load_wine().data, load_wine().target, ArgumentError, "model must make an nn.Module, got int"),
-        (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\) and y \(rows,\)"),
-        (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(8), DataError, r"got shapes \(9, 13\) and \(8,\)"),
+        (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\), got shape \(9,\)"),
+        (
+            nn.Linear(13, 3),
+            np.ones((9, 13)),
+            np.arange(8.0),
+            DataError,
+            "x and y must have equally many rows, got 9 and 8",
+        ),
         (
             nn.Linear(13, 3),
             np.full((9, 13), np.nan),

@@ -16,6 +16,7 @@ from penalize.errors import ArgumentError, ConfigError, FileFormatError
 from penalize.path.files import prepare_folder, remove_folders, write_together
 from penalize.path.fitted import Refit
 from penalize.path.plot import figure_bytes
+from penalize.path.report import html_report
 from penalize.saving.safetensors_files import read_safetensors
 from penalize.strict_json import open_regular_file, parse, read_small_file
 
@@ -77,6 +78,7 @@ def path_files(path: RegularizationPath, folder: Path) -> dict[Path, bytes | Non
         folder / "path.csv": path.to_frame().to_csv(index=False).encode(),
         folder / "path.json": (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(),
         folder / "path.png": figure_bytes(path.plot()),
+        folder / "report.html": html_report(path).encode(),
         folder / FITS: tensors,
     }
 
