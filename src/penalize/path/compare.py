@@ -17,6 +17,8 @@ from penalize.path.grid import check_strengths
 from penalize.path.making import made_model
 from penalize.path.mixing import check_mixing, has_mixture, mixed
 from penalize.path.run import regularization_path
+from penalize.path.sources import read_source
+from penalize.path.targets import read_targets
 
 __all__ = ["compare_penalties"]
 
@@ -28,7 +30,7 @@ Plan = tuple[dict[str, Any], float | None]
 
 
 def compare_penalties(
-    model: nn.Module | Callable[[], nn.Module],
+    model: nn.Module | Callable[..., nn.Module],
     x: Any,
     y: Any,
     penalties: Mapping[str, Mapping[str, Any]],
@@ -76,7 +78,9 @@ def compare_penalties(
     """
     plans = _plans(penalties, settings)
     # Made once: a function need not make the same weights a second time.
-    base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32)
+    source, targets = read_source(x), read_targets(y, settings.get("task", "auto"))
+    features = source.shape[0] if len(source.shape) == 1 else source.shape
+    base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32, features, targets.outputs)
     for name, (own, _) in plans.items():
         with naming(f"penalty {name!r}"):
             attach(copy.deepcopy(base), own.get("weights"), own.get("activity"))

@@ -127,9 +127,9 @@ def regularization_path(
         How many models are trained at once, and how many MiB that may take above what the process holds already; the
         result does not depend on them but for rounding. "auto": as many as is fast, and fits into `memory`.
     backend, processes
-        "local": this machine, in so many processes; or a function (job, chunks, advance), see
-        `penalize.path.backends.Backend`. By default one process for models that can be stacked, which uses torch's
-        threads, and one a core for those that cannot.
+        "local": this machine, in so many processes; "ray": see `penalize.path.ray.ray_backend`, which also takes the
+        address of a cluster; or a function (job, chunks, advance), see `penalize.path.backends.Backend`. By default one
+        process for models that can be stacked, which uses torch's threads, and one a core for those that cannot.
     resume
         A folder for what is finished, made if it is not there. A call that was interrupted goes on from there when
         repeated with the same arguments, and has the same results bit for bit (on the same machine).
