@@ -50,7 +50,11 @@ def choose_backend(backend: Any, processes: int) -> Backend:
     """The backend of a name, or one that was given. ArgumentError for anything else."""
     if backend == "local":
         return LocalBackend(processes)
+    if backend == "ray":
+        from penalize.path.ray import ray_backend
+
+        return ray_backend()
     if callable(backend) and not isinstance(backend, type):
         chosen: Backend = backend
         return chosen
-    raise ArgumentError(f'backend must be "local" or a function (job, chunks, advance), got {backend!r:.80}')
+    raise ArgumentError(f'backend must be "local", "ray" or a function (job, chunks, advance), got {backend!r:.80}')

@@ -80,9 +80,9 @@ def compare_penalties(
     """
     plans = _plans(penalties, settings)
     # Made once: a function need not make the same weights a second time.
-    seed = integer("seed", settings.get("seed", 0), least=0) % 2**32
-    shape, outputs = read_source(x).shape, read_targets(y, settings.get("task", "auto")).outputs
-    base = made_model(model, seed, shape[0] if len(shape) == 1 else shape, outputs)
+    source, targets = read_source(x), read_targets(y, settings.get("task", "auto"))
+    features = source.shape[0] if len(source.shape) == 1 else source.shape
+    base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32, features, targets.outputs)
     for name, (own, _) in plans.items():
         with naming(f"penalty {name!r}"):
             attach(copy.deepcopy(base), own.get("weights"), own.get("activity"))

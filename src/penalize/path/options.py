@@ -25,7 +25,8 @@ class Options:
     category: list[str] | None
     model: str | None
     hidden: str
-    penalty: str
+    penalty: list[str]
+    mixing: str | None
     on: str
     proximal: bool
     strengths: str | None
@@ -57,7 +58,6 @@ class Options:
             "batch_size": number(self.batch_size, "batch_size", int),
             "optimizer": self.optimizer,
             "learning_rate": number(self.learning_rate, "learning_rate", float),
-            "proximal": self.proximal,
             "loss": named_loss(self.loss, task),
             "score": self.score,
             "early_stopping": optional(self.early_stopping, "early_stopping", int),
@@ -68,6 +68,21 @@ class Options:
             "processes": optional(self.processes, "processes", int),
             "backend": self._backend(),
         }
+
+    def penalties(self) -> list[str]:
+        """The names of the penalties. ArgumentError for one that is given twice, and for mixing without l1_l2."""
+        for name in self.penalty:
+            if self.penalty.count(name) > 1:
+                raise ArgumentError(
+                    f"penalty must name each penalty once, got {name!r} {self.penalty.count(name)} times"
+                )
+        if self.mixing is not None and "l1_l2" not in self.penalty:
+            raise ArgumentError(f"mixing is of penalty l1_l2, but the penalty is {', '.join(self.penalty)}")
+        return self.penalty
+
+    def shares(self) -> list[float]:
+        """The shares of L1 of a text such as "0.1,0.5,0.9"."""
+        return [number(part, "mixing", float) for part in str(self.mixing).split(",")]
 
     def _backend(self) -> Any:
         name = choice("backend", self.backend, ("local", "ray"))

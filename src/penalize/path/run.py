@@ -125,12 +125,13 @@ def regularization_path(
         those of `model`: from dense to sparse, since weights that are zero rarely come back. Strengths are then trained
         one after another, with their folds at once.
     chunk, memory
-        How many models are trained at once, and how many MiB that may take above what the process holds already; the
-        result does not depend on them but for rounding. "auto": as many as is fast, and fits into `memory`.
+        How many models are trained at once, and how many MiB that may take above what processes hold already (Python,
+        libraries, the data); the result does not depend on them but for rounding. "auto": as many as is fast, and fits
+        into `memory`. Several processes share `memory` evenly.
     backend, processes
-        "local": this machine, in so many processes; or a function (job, chunks, advance), see
-        `penalize.path.backends.Backend`. By default one process for models that can be stacked, which uses torch's
-        threads, and one a core for those that cannot.
+        "local": this machine, in so many processes; "ray": see `penalize.path.ray.ray_backend`, which also takes the
+        address of a cluster; or a function (job, chunks, advance), see `penalize.path.backends.Backend`. By default one
+        process for models that can be stacked, which uses torch's threads, and one a core for those that cannot.
     resume
         A folder for what is finished, made if it is not there. A call that was interrupted goes on from there when
         repeated with the same arguments, and has the same results bit for bit (on the same machine).
@@ -199,7 +200,7 @@ def regularization_path(
     job = Job(base, data, tuple(grid), training, proximal)
     began = time.perf_counter()
     job, workers = _stacked_or_not(job, processes)
-    size = chunk_size(job, None if chunk == "auto" else chunk, memory)
+    size = chunk_size(job, None if chunk == "auto" else chunk, None if memory is None else memory / workers)
     chunks = plan_chunks(job, size if job.stacked else 1)
     trains: Backend = choose_backend(backend, workers)
     stored = trains if resume is None else Stored(trains, open_store(resume, job, chunks))
