@@ -49,15 +49,15 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path):
     [
         (
             ["path", "digit"],
-            "data must be one of digits, breast-cancer, wine, diabetes, got 'digit': did you mean 'digits'?",
+            ".tsv.gz, .parquet, .npz, got 'digit': did you mean 'digits'?",
         ),
         (
             ["path", "wine", "--penalty", "l3"],
-            "penalty must be one of l1, l2, l1_l2, group_lasso, orthogonal_regularizer, got 'l3'",
+            "penalty must be one of l1, l2, l1_l2, group_lasso, sparse_group_lasso, hoyer_square, orthogonal_regularizer, got 'l3'",
         ),
         (
             ["path", "wine", "--on", "kernels"],
-            "on must be one of kernel, bias, activity, got 'kernels': did you mean 'kernel'",
+            "on must be one of kernel, bias, activity, features, or a pattern of weights, got 'kernels': did you mean",
         ),
         (["path", "wine", "--penalty", "orthogonal_regularizer", "--on", "bias"], "needs a matrix"),
         (["path", "wine", "--on", "activity", "--hidden", ""], "on activity needs at least one hidden layer"),
@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path):
         (["path", "wine", "--batch-size", "-1"], "batch_size must be an integer >= 1, got -1"),
         (["path", "wine", "--learning-rate", "0"], "learning_rate must be a number > 0, got 0"),
         (["path", "wine", "--seed", "-1"], "seed must be an integer >= 0, got -1"),
-        (["path"], "data must be one of digits, breast-cancer, wine, diabetes, got ''"),
+        (["path"], "data must be one of digits, breast-cancer, wine, diabetes, or a file that ends in .csv"),
         (["path", "wine", "--nothing", "1"], "No such option: --nothing"),
         (["paths"], "No such command 'paths'"),
         ([], "Missing command"),

@@ -332,7 +332,7 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
 @pytest.mark.parametrize(
     ("model", "x", "y", "error", "message"),
     [
-        ("linear", np.ones((9, 13)), np.zeros(9), DataError, "classification of .* needs|output of shape"),
+        ("linear", np.ones((9, 13)), np.arange(9.0), DataError, "classification of .* needs|output of shape"),
         (
             nn.Linear(13, 2),
             load_wine().data,
@@ -350,8 +350,14 @@ def test_bad_arguments_are_refused_before_training(changed, error, message):
         ),
         (nn.ReLU(), load_wine().data, load_wine().target, ArgumentError, "model has no parameter to train"),
         (lambda: 3, load_wine().data, load_wine().target, ArgumentError, "model must make an nn.Module, got int"),
-        (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\) and y \(rows,\)"),
-        (nn.Linear(13, 3), np.ones((9, 13)), np.zeros(8), DataError, r"got shapes \(9, 13\) and \(8,\)"),
+        (nn.Linear(13, 3), np.ones(9), np.zeros(9), DataError, r"x must be \(rows, features\), got shape \(9,\)"),
+        (
+            nn.Linear(13, 3),
+            np.ones((9, 13)),
+            np.arange(8.0),
+            DataError,
+            "x and y must have equally many rows, got 9 and 8",
+        ),
         (
             nn.Linear(13, 3),
             np.full((9, 13), np.nan),

@@ -233,3 +233,51 @@ def test_questions_that_have_no_answer():
     bare = RegularizationPath(np.array([0.1, 1.0]), losses, losses, losses, losses, "accuracy")
     with pytest.raises(ArgumentError, match="this path does not know its data any more"):
         bare.coefficients()
+
+
+def test_early_stopping_says_how_long_to_train_on_all_rows():
+    x, y = load_wine(return_X_y=True)
+    settings = {**SETTINGS, "epochs": 60, "learning_rate": 0.05}
+    rules = {"weight": L2(1.0)}
+    path = regularization_path(
+        nn.Linear(13, 3).double(), x, y, weights=rules, strengths=[1e-4, 0.3], early_stopping=2, **settings
+    )
+    epochs = path.all_rows.epochs
+    assert all(1 <= count < 60 for count in epochs)
+    for place, count in enumerate(epochs):
+        alone = regularization_path(
+            path.all_rows.job.base,
+            x,
+            y,
+            weights=rules,
+            strengths=path.strengths[[place]],
+            **{**settings, "epochs": count},
+        )
+        np.testing.assert_allclose(path.coefficients("weight")[place], alone.coefficients("weight")[0], rtol=1e-8)
+
+
+def test_models_that_cannot_be_stacked_are_trained_on_all_rows_one_after_another():
+    class Branches(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) if x.sum() > -1e9 else x
+
+    x, y = load_wine(return_X_y=True)
+    settings = {**SETTINGS, "processes": 1}
+    torch.manual_seed(0)
+    branches, linear = Branches(13, 3).double(), nn.Linear(13, 3).double()
+    linear.load_state_dict(branches.state_dict())
+    rules = {"weight": L1(1.0)}
+    stacked = regularization_path(linear, x, y, weights=rules, strengths=[0.1, 0.2], proximal=True, **settings)
+    with pytest.warns(penalize.path.NotStackedWarning, match="cannot be trained in a stack"):
+        path = regularization_path(branches, x, y, weights=rules, strengths=[0.1, 0.2], proximal=True, **settings)
+    np.testing.assert_allclose(path.coefficients("weight"), stacked.coefficients("weight"), rtol=1e-8, atol=1e-12)
+    assert path.selected_features(0.2) == stacked.selected_features(0.2)
+
+
+def test_warm_starts_follow_each_other_on_all_rows_too():
+    x, y = load_wine(return_X_y=True)
+    model, rules = nn.Linear(13, 3).double(), {"weight": L2(1.0)}
+    warm = regularization_path(model, x, y, weights=rules, strengths=[0.1, 0.2], warm_start=True, **SETTINGS)
+    cold = regularization_path(model, x, y, weights=rules, strengths=[0.1, 0.2], **SETTINGS)
+    np.testing.assert_allclose(warm.coefficients("weight")[0], cold.coefficients("weight")[0], rtol=1e-8)
+    assert warm.fits.train_loss[1] < cold.fits.train_loss[1]

@@ -1,6 +1,7 @@
 """Regularization paths: many strengths times folds in one training, and the choice among them."""
 
-from penalize.path.comparison import PenaltyComparison, compare_penalties
+from penalize.path.compare import compare_penalties
+from penalize.path.comparison import PenaltyComparison
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
 from penalize.path.stackable import NotStackedWarning

@@ -2,83 +2,115 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import math
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from penalize.errors import ArgumentError
-from penalize.path.data import load_data
+from torch import nn
+
+from penalize.path.compare import compare_penalties
+from penalize.path.comparison import PenaltyComparison
+from penalize.path.data import Data, load_data
+from penalize.path.factory import load_factory
 from penalize.path.files import prepare_folder, remove_folders
-from penalize.path.grid import parse_grid
-from penalize.path.network import hidden_sizes, multilayer_perceptron, rules
+from penalize.path.making import made_model
+from penalize.path.network import PENALTIES, hidden_sizes, multilayer_perceptron, rules
+from penalize.path.options import Options
+from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
-from penalize.path.table import print_path
+from penalize.path.table import print_comparison, print_path
+from penalize.path.unfinished import Unfinished
+from penalize.regularizers.base import has_diagonal_prox
 
 __all__ = ["run_path"]
 
-FILES = ("path.csv", "path.json", "path.png", "report.html")
+FILES = ("path.csv", "path.json", "path.png", "report.html", "path.safetensors")
+COMPARISON_FILES = ("comparison.csv", "comparison.json", "comparison.png", "report.html")
 
 
-def run_path(
-    *,
-    data: str,
-    penalty: str,
-    on: str,
-    strengths: str,
-    folds: str,
-    epochs: str,
-    batch_size: str,
-    hidden: str,
-    learning_rate: str,
-    seed: str,
-    proximal: bool,
-    out: Path,
-) -> None:
-    """Check all arguments, then the folder; train; print the table; write the files, all or none.
+def run_path(options: Options, command: str) -> None:
+    """Check all options, then the folder; train; print the table; write the files, all or none.
 
-    Raises the errors of `regularization_path`, and ArgumentError for the rest; folders made here for nothing are
-    removed again.
+    `command` is what was typed, without `--resume`. Raises the errors of `regularization_path`, ArgumentError for the
+    rest, and InterruptedPathError for Ctrl-C. Chunks that are finished are kept until the files are written; folders
+    made here for nothing are removed again.
     """
-    chosen = load_data(data)
-    sizes = hidden_sizes(hidden)
-    grid = parse_grid(strengths)
-    weights, activity = rules(penalty, on, sizes)
-    outputs = len(set(chosen.y.tolist())) if chosen.task == "classification" else 1
-    settings = {
-        "folds": number(folds, "folds", int),
-        "epochs": number(epochs, "epochs", int),
-        "batch_size": number(batch_size, "batch_size", int),
-        "learning_rate": number(learning_rate, "learning_rate", float),
-        "seed": number(seed, "seed", int),
-    }
-    made = prepare_folder(out, FILES)
-    finished = False
+    data = load_data(options.data, options.target, options.task, options.drop or (), options.category or ())
+    settings = options.settings(data.task)
+    base, hidden = _model(options, data, settings["seed"])
+    plans = {name: _plan(options, name, hidden, base) for name in options.penalties()}
+    several = len(plans) > 1 or any("mixing" in plan for plan in plans.values())
+    made = prepare_folder(options.out, COMPARISON_FILES if several else FILES)
+    unfinished = Unfinished(options.out, command)
+    result: RegularizationPath | PenaltyComparison
     try:
-        path = regularization_path(
-            lambda: multilayer_perceptron(chosen.x.shape[1], sizes, outputs),
-            chosen.x,
-            chosen.y,
-            weights=weights,
-            activity=activity,
-            strengths=grid,
-            task=chosen.task,
-            proximal=proximal,
-            **settings,
-        )
-        path.settings.update(data=data, penalty=penalty, on=on, strengths=strengths, hidden=sizes)
-        files = path.save(out)
-        finished = True
+        unfinished.check(options.resume)
+        settings["resume"] = unfinished.folder
+        with unfinished.interruptible(), one_line_warnings():
+            if several:
+                result = compare_penalties(base, data.x, data.y, plans, **settings)
+            else:
+                ((name, plan),) = plans.items()
+                result = regularization_path(base, data.x, data.y, **plan, **settings)
+                result.settings["penalty"] = name
+            paths = list(result.values()) if isinstance(result, PenaltyComparison) else [result]
+            model = {"model": options.model} if options.model is not None else {"hidden": hidden}
+            for path in paths:
+                path.settings.update(data=options.data, on=options.on, **model, command=command)
+                if options.refit:
+                    path.refit()
+            files = result.save(options.out)
+        unfinished.remove()
     finally:
-        if not finished:
-            remove_folders(made)
-    print_path(path, f"{data}: {penalty} on {on}, {len(grid)} strengths x {folds} folds, {epochs} epochs")
-    models = path.fold_scores.size
-    print(f"{models} models in {path.settings['seconds']:.1f} s; wrote {', '.join(str(file) for file in files)}")
+        unfinished.remove_if_empty()
+        remove_folders(made)
+    grid, folds = paths[0].fold_scores.shape
+    title = f"{options.data}, {data.task}: {', '.join(plans)} on {options.on}, {grid} strengths x {folds} folds"
+    if isinstance(result, PenaltyComparison):
+        print_comparison(result, title)
+    else:
+        print_path(result, title)
+    models, seconds = (sum(numbers) for numbers in zip(*map(_work, paths), strict=True))
+    listed = str(options.out / "report.html") + f" and {len(files) - 1} other files"
+    print(f"{models} models in {seconds:.1f} s; wrote {listed}")
 
 
-def number(text: str, argument: str, kind: type) -> Any:
-    """The integer or number that a text holds; ArgumentError, naming the argument, when it holds none."""
-    try:
-        return kind(text)
-    except ValueError:
-        expected = "an integer" if kind is int else "a number"
-        raise ArgumentError(f"{argument} must be {expected}, got {text!r}") from None
+def _model(options: Options, data: Data, seed: int) -> tuple[nn.Module, list[int]]:
+    """The model that all begin as, and the sizes of its hidden layers, where it is ours."""
+    features, outputs = data.source.shape, data.y.outputs
+    sizes = hidden_sizes(options.hidden)
+    if options.model is None:
+        return made_model(lambda: multilayer_perceptron(math.prod(features), sizes, outputs), seed), sizes
+    factory = load_factory(options.model)
+    return made_model(factory, seed, features[0] if len(features) == 1 else features, outputs), []
+
+
+def _plan(options: Options, penalty: str, hidden: list[int], base: nn.Module) -> dict[str, Any]:
+    """What is a penalty's own among the arguments of `compare_penalties`."""
+    weights, activity = rules(penalty, options.on, hidden, None if options.model is None else base)
+    # Beside others a penalty without proximal steps takes gradient steps; alone it is an error to ask for them.
+    takes = len(options.penalty) == 1 or (not activity and has_diagonal_prox(PENALTIES[penalty]))
+    plan: dict[str, Any] = {"weights": weights, "activity": activity, "proximal": options.proximal and takes}
+    if penalty == "l1_l2" and options.mixing is not None:
+        plan["mixing"] = options.shares()
+    return plan
+
+
+def _work(path: RegularizationPath) -> tuple[int, float]:
+    """How many models were trained, and for how long."""
+    return path.fold_scores.size, float(path.settings["seconds"])
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Warnings as the command says everything: without the line of code that they come from."""
+
+    def show(message: Any, *_: Any, **__: Any) -> None:
+        sys.stderr.write(f"penalize: {' '.join(str(message).split())}\n")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

@@ -1,145 +1,33 @@
-"""Several penalties in one call: a regularization path for each, on the same folds and from the same weights."""
+"""PenaltyComparison: what `compare_penalties` returns."""
 
 from __future__ import annotations
 
-import copy
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
-from penalize.arguments import integer
-from penalize.binding import attach
-from penalize.errors import ArgumentError, DataError, FileFormatError, naming, nearest
+from penalize.errors import ArgumentError, DataError, FileFormatError, TargetError, naming, nearest
 from penalize.path.files import write_together
-from penalize.path.grid import check_strengths
 from penalize.path.making import made_model
-from penalize.path.mixing import check_mixing, has_mixture, mixed
 from penalize.path.plot import draw_comparison, figure_bytes
 from penalize.path.report import html_report
 from penalize.path.result import RegularizationPath
-from penalize.path.run import regularization_path
 from penalize.path.saved import path_files, read_object, write_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["PenaltyComparison", "compare_penalties"]
+__all__ = ["PenaltyComparison"]
 
-OWN_SETTINGS = ("weights", "activity", "strengths", "proximal", "mixing")
 FORMAT = "penalize.comparison"
 VERSION = 1
 KEYS = {"format", "version", "penalties", "best", "best_1se"}
-MOST_LETTERS = 200
-
-# A path's own settings, and its share of L1 where it is one of several mixtures.
-Plan = tuple[dict[str, Any], float | None]
-
-
-def compare_penalties(
-    model: nn.Module | Callable[[], nn.Module],
-    x: Any,
-    y: Any,
-    penalties: Mapping[str, Mapping[str, Any]],
-    **settings: Any,
-) -> PenaltyComparison:
-    """Train a regularization path for each of several penalties, all on the same folds and from the same first weights.
-
-    Parameters
-    ----------
-    model, x, y
-        As `regularization_path` takes them.
-    penalties
-        From names to what is a penalty's own: `weights` and `activity`, rules as `penalize.attach` takes them;
-        `strengths`, `proximal`; and `mixing`, the elastic net's second axis, a list of shares from 0 to 1: for each a
-        path named "name (mixing 0.5)", in which every `L1L2(l1, l2)` of the rules is
-        `L1L2(l1 * share, l2 * (1 - share))`. What is not given is taken from `settings`, or has its default.
-    settings
-        What is common to all, as `regularization_path` takes it: folds, epochs, seed, ...
-
-    Raises
-    ------
-    What `regularization_path` raises, with the penalty's name in front; ArgumentError for keys that are no settings, a
-    `mixing` of rules without L1L2, and names that are none. Names, keys, rules and strengths are looked at before the
-    first training.
-
-    Examples
-    --------
-    >>> import torch, penalize
-    >>> from sklearn.datasets import load_wine
-    >>> from penalize.regularizers import L1, L1L2, L2
-    >>> x, y = load_wine(return_X_y=True)
-    >>> comparison = penalize.path.compare_penalties(
-    ...     torch.nn.Linear(13, 3), x, y,
-    ...     {"lasso": {"weights": {"weight": L1(1.0)}, "proximal": True},
-    ...      "ridge": {"weights": {"weight": L2(1.0)}},
-    ...      "net": {"weights": {"weight": L1L2(1.0, 1.0)}, "mixing": [0.5, 0.9], "proximal": True}},
-    ...     strengths=[1e-3, 1e-1], folds=3, epochs=5, learning_rate=0.05)
-    >>> list(comparison)
-    ['lasso', 'ridge', 'net (mixing 0.5)', 'net (mixing 0.9)']
-    >>> comparison["net (mixing 0.9)"].settings["penalties"]
-    {'weight': 'L1L2(l1=0.9, l2=0.09999999999999998)'}
-    >>> comparison.to_frame().shape
-    (8, 7)
-    """
-    plans = _plans(penalties, settings)
-    # Made once: a function need not make the same weights a second time.
-    base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32)
-    for name, (own, _) in plans.items():
-        with naming(f"penalty {name!r}"):
-            attach(copy.deepcopy(base), own.get("weights"), own.get("activity"))
-            if own.get("strengths") is not None:
-                check_strengths(own["strengths"])
-    paths = {}
-    for name, (own, share) in plans.items():
-        with naming(f"penalty {name!r}"):
-            paths[name] = regularization_path(base, x, y, **{**settings, **own})
-        paths[name].settings["penalty"] = name
-        if share is not None:
-            paths[name].settings["mixing"] = share
-    return PenaltyComparison(paths)
-
-
-def _plans(penalties: Any, settings: Mapping[str, Any]) -> dict[str, Plan]:
-    """The plans by the names of the paths."""
-    if not isinstance(penalties, Mapping) or not penalties:
-        raise ArgumentError(f"penalties must be a dict from names to settings, got {penalties!r:.80}")
-    for key in ("weights", "activity", "mixing"):
-        if key in settings:
-            raise ArgumentError(f"{key} belongs into each of penalties, not beside them")
-    plans: dict[str, Plan] = {}
-    for name, given in penalties.items():
-        if not isinstance(name, str) or not name.strip() or len(name) > MOST_LETTERS or not name.isprintable():
-            raise ArgumentError(f"penalties: a name must be printable text, got {name!r:.80}")
-        if not isinstance(given, Mapping):
-            raise ArgumentError(f"penalty {name!r}: expected a dict with weights or activity, got {given!r:.80}")
-        for key in given:
-            if key not in OWN_SETTINGS:
-                raise ArgumentError(f"penalty {name!r}: unknown key {key!r:.80}: {nearest(str(key), OWN_SETTINGS)}")
-        own = {key: value for key, value in given.items() if key != "mixing"}
-        new: dict[str, Plan] = _mixtures(name, own, given["mixing"]) if "mixing" in given else {name: (own, None)}
-        twice = sorted(new.keys() & plans.keys())
-        if twice:
-            raise ArgumentError(f"penalties: two paths have the name {twice[0]!r}")
-        plans |= new
-    return plans
-
-
-def _mixtures(name: str, own: dict[str, Any], mixing: Any) -> dict[str, Plan]:
-    rules = {key: own[key] for key in ("weights", "activity") if own.get(key) is not None}
-    with naming(f"penalty {name!r}"):
-        shares = check_mixing(mixing)
-        if not any(isinstance(each, Mapping) and has_mixture(each) for each in rules.values()):
-            raise ArgumentError("mixing needs an L1L2 among the rules, whose l1 and l2 it mixes")
-        return {
-            f"{name} (mixing {share:.6g})": ({**own, **{key: mixed(each, share) for key, each in rules.items()}}, share)
-            for share in shares
-        }
 
 
 class PenaltyComparison(Mapping[str, RegularizationPath]):
@@ -153,7 +41,7 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
 
     def __getitem__(self, name: str) -> RegularizationPath:
         if name not in self._paths:
-            raise ArgumentError(f"no penalty is named {name!r:.80}: {nearest(str(name), self._paths)}")
+            raise TargetError(f"no penalty is named {name!r:.80}: {nearest(str(name), self._paths)}")
         return self._paths[name]
 
     def __contains__(self, name: object) -> bool:

@@ -15,7 +15,7 @@ from penalize.path.preprocessing import FoldInputs, fold_inputs
 from penalize.path.sources import Source, read_source
 from penalize.path.targets import Targets, read_targets
 
-__all__ = ["Folds", "check_shapes", "make_folds", "split"]
+__all__ = ["Folds", "make_folds", "split"]
 
 
 @dataclass(frozen=True)
@@ -71,24 +71,18 @@ class Folds:
 
 def make_folds(x: Any, y: Any, task: str, folds: int, seed: int, dtype: torch.dtype) -> Folds:
     """The folds of what `read_source` and `read_targets` take; raises what they and `split` raise."""
-    check_shapes(x, y)
     return split(read_source(x), read_targets(y, task), folds, seed, dtype)
-
-
-def check_shapes(x: Any, y: Any) -> None:
-    """Raises DataError where x is not (rows, features, ...) or y is not (rows,) of as many rows."""
-    shapes = np.shape(x), np.shape(y)
-    if len(shapes[0]) < 2 or len(shapes[1]) != 1 or shapes[0][0] != shapes[1][0]:
-        raise DataError(f"x must be (rows, features) and y (rows,), got shapes {shapes[0]} and {shapes[1]}")
 
 
 def split(source: Source, targets: Targets, folds: int, seed: int, dtype: torch.dtype) -> Folds:
     """Shuffled folds, stratified by class for classification.
 
     Raises ArgumentError for a number of folds below 2, above the size of the smallest class, or, for regression, above
-    half the rows; DataError where a class has one row.
+    half the rows; DataError where a class has one row, or inputs and targets have not equally many.
     """
     values = targets.values
+    if source.rows != len(values):
+        raise DataError(f"x and y must have equally many rows, got {source.rows} and {len(values)}")
     if targets.task == "classification":
         counts = np.bincount(values)
         if counts.min() < 2:

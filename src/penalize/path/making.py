@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import inspect
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,14 +16,24 @@ from penalize.errors import ArgumentError
 __all__ = ["made_model"]
 
 
-def made_model(model: Any, seed: int) -> nn.Module:
-    """A copy of the model, or a new one of the function, on the CPU and with no penalties from before."""
+def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outputs: int = 0) -> nn.Module:
+    """A copy of the model, or a new one of the function, on the CPU and with no penalties from before.
+
+    A function, called with torch's random numbers seeded, gets (features, outputs) when it requires arguments, and none
+    when it requires none. Raises ArgumentError for one that fails or returns something else, or a model with no
+    parameter to train.
+    """
     if isinstance(model, nn.Module):
         base = copy.deepcopy(model)
     elif callable(model):
+        arguments = (features, outputs) if _requires_arguments(model) else ()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            base = model()
+            try:
+                base = model(*arguments)
+            except (Exception, SystemExit) as error:
+                called = f"called with {', '.join(map(repr, arguments)) or 'no arguments'}"
+                raise ArgumentError(f"model: the function failed, {called}: {type(error).__name__}: {error}") from error
         if not isinstance(base, nn.Module):
             raise ArgumentError(f"model must make an nn.Module, got {type(base).__name__}")
     else:
@@ -31,3 +43,23 @@ def made_model(model: Any, seed: int) -> nn.Module:
     if not any(parameter.requires_grad for parameter in base.parameters()):
         raise ArgumentError("model has no parameter to train")
     return base.cpu()
+
+
+def _requires_arguments(function: Callable[..., Any]) -> bool:
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return False
+    if _takes(signature):
+        return False
+    if _takes(signature, 1, 1):
+        return True
+    raise ArgumentError(f"model must be a function of (features, outputs) or of no arguments, got one of {signature}")
+
+
+def _takes(signature: inspect.Signature, *arguments: Any) -> bool:
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True

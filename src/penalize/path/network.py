@@ -4,23 +4,39 @@ from __future__ import annotations
 
 import itertools
 
+import torch
 from torch import nn
 
 from penalize.errors import ArgumentError, nearest
 from penalize.placement import Rules
-from penalize.regularizers import L1, L1L2, L2, GroupLasso, OrthogonalRegularizer
+from penalize.regularizers import (
+    L1,
+    L1L2,
+    L2,
+    GroupLasso,
+    HoyerSquare,
+    OrthogonalRegularizer,
+    Regularizer,
+    SparseGroupLasso,
+)
 
 __all__ = ["PENALTIES", "PLACES", "hidden_sizes", "multilayer_perceptron", "rules"]
 
-# Each with strengths of one, which the grid multiplies; "l1_l2" has both strengths equal.
-PENALTIES = {
+# Each with strengths of one, which the grid multiplies; "l1_l2" has both strengths equal. Only those that are
+# proportional to their strength are here: MCP and SCAD change their form with it.
+PENALTIES: dict[str, Regularizer] = {
     "l1": L1(1.0),
     "l2": L2(1.0),
     "l1_l2": L1L2(1.0, 1.0),
     "group_lasso": GroupLasso(1.0, axis=0),
+    "sparse_group_lasso": SparseGroupLasso(1.0, axis=0),
+    "hoyer_square": HoyerSquare(1.0),
     "orthogonal_regularizer": OrthogonalRegularizer(1.0),
 }
-PLACES = ("kernel", "bias", "activity")
+# Of the weights of the first layer, (out, in), these take an input for a group; others take a unit, the rows.
+OF_FEATURES = {"group_lasso": GroupLasso(1.0, axis=1), "sparse_group_lasso": SparseGroupLasso(1.0, axis=1)}
+PLACES = ("kernel", "bias", "activity", "features")
+ACTIVATIONS = nn.ReLU.__module__
 
 
 def multilayer_perceptron(inputs: int, hidden: list[int], outputs: int) -> nn.Sequential:
@@ -43,19 +59,44 @@ def hidden_sizes(text: str) -> list[int]:
     return sizes
 
 
-def rules(penalty: str, on: str, hidden: list[int]) -> tuple[Rules, Rules]:
-    """The `weights` and `activity` of `attach` for a penalty on all kernels, all biases, or all hidden activity."""
+def rules(penalty: str, on: str, hidden: list[int], model: nn.Module | None = None) -> tuple[Rules, Rules]:
+    """The `weights` and `activity` of `attach` for a penalty on a place of the network with these hidden layers.
+
+    `on` is kernel (all weights of two or more axes), bias (the parameters of that name), activity (what activations
+    give), features (the weights of the first layer, those of an input being a group), or a pattern of names of weights,
+    such as "0.weight" or "encoder.*". With `model` the place is one of it.
+    """
     if penalty not in PENALTIES:
         hint = nearest(penalty, PENALTIES)
         raise ArgumentError(f"penalty must be one of {', '.join(PENALTIES)}, got {penalty!r}: {hint}")
-    if on not in PLACES:
-        raise ArgumentError(f"on must be one of {', '.join(PLACES)}, got {on!r}: {nearest(on, PLACES)}")
+    pattern = any(sign in on for sign in ".*?[")
+    if on not in PLACES and not pattern:
+        listed = ", ".join(PLACES)
+        raise ArgumentError(f"on must be one of {listed}, or a pattern of weights, got {on!r}: {nearest(on, PLACES)}")
+    regularizer = PENALTIES[penalty]
     if on == "bias" and penalty == "orthogonal_regularizer":
         raise ArgumentError("penalty orthogonal_regularizer needs a matrix, but on bias there are only vectors")
-    if on != "kernel" and penalty == "group_lasso":
-        raise ArgumentError(f"penalty group_lasso is of units, the rows of kernels: it needs on kernel, got {on!r}")
-    if on == "activity" and not hidden:
-        raise ArgumentError("on activity needs at least one hidden layer, got hidden ''")
+    if on in ("bias", "activity") and penalty in OF_FEATURES:
+        raise ArgumentError(f"penalty {penalty} is of units, the rows of kernels: it needs on kernel, got {on!r}")
     if on == "activity":
-        return {}, {nn.ReLU: PENALTIES[penalty]}
-    return {"*.weight" if on == "kernel" else "*.bias": PENALTIES[penalty]}, {}
+        kinds = {nn.ReLU} if model is None else {type(m) for m in model.modules() if type(m).__module__ == ACTIVATIONS}
+        if not kinds or (model is None and not hidden):
+            why = "hidden ''" if model is None else "a model without such modules"
+            raise ArgumentError(f"on activity needs at least one hidden layer with an activation, got {why}")
+        return {}, dict.fromkeys(kinds, regularizer)
+    if on == "bias":
+        return {_is_bias: regularizer}, {}
+    if on == "features":
+        kernels = ["0.weight"] if model is None else [n for n, w in model.named_parameters() if _is_kernel(n, w)]
+        if not kernels:
+            raise ArgumentError("on features needs a weight of two axes, but the model has none")
+        return {kernels[0]: OF_FEATURES.get(penalty, regularizer)}, {}
+    return {on if pattern else _is_kernel: regularizer}, {}
+
+
+def _is_kernel(name: str, weight: torch.Tensor) -> bool:
+    return weight.ndim > 1
+
+
+def _is_bias(name: str, weight: torch.Tensor) -> bool:
+    return name.rpartition(".")[2] == "bias"

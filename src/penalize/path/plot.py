@@ -20,6 +20,7 @@ __all__ = ["draw_coefficients", "draw_comparison", "draw_path", "figure_bytes"]
 MOST_NAMES = 12
 COLORS = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
 STYLES = ("-", "--", ":", "-.")
+MARKERS = "osD^vPX"
 
 
 def draw_path(frame: pd.DataFrame, best: float, best_1se: float, score_name: str, settings: dict[str, Any]) -> Figure:
@@ -46,8 +47,12 @@ def draw_comparison(frames: dict[str, pd.DataFrame], best: tuple[str, float], sc
         color, style = COLORS[number % len(COLORS)], STYLES[number // len(COLORS) % len(STYLES)]
         strength, score, error = frame["strength"], frame["score"], frame["score_se"]
         above.fill_between(strength, score - error, score + error, color=color, alpha=0.12, lw=0)
-        above.plot(strength, score, color=color, ls=style, marker="o", ms=3, label=name)
-        below.plot(strength, frame["zeros"], color=color, ls=style, marker="o", ms=3)
+        # Lines that lie on each other are all seen: the first is the widest.
+        share = 1 - number / len(frames)
+        line: dict[str, Any] = {"color": color, "ls": style, "marker": MARKERS[number % len(MARKERS)]}
+        line |= {"lw": 1 + 2 * share, "ms": 3 + 4 * share}
+        above.plot(strength, score, **line, label=name)
+        below.plot(strength, frame["zeros"], **line)
     chosen = frames[best[0]].set_index("strength").loc[best[1]]
     ring: dict[str, Any] = {
         "marker": "o",
@@ -92,14 +97,13 @@ def draw_coefficients(
         axis.plot(strengths, lines[:, place], color=color, ls=style, lw=1.4, label=labels[place])
     axis.axhline(0, color="black", lw=0.6)
     _dress(axis)
-    _mark_choices(axis, best, best_1se)
-    if len(strengths) > 1:
-        axis.set_xscale("log")
+    _mark_choices(axis, best, best_1se, ("black", "black"))
+    axis.set_xscale("log")
     axis.set_xlabel("strength (log scale)")
     axis.set_ylabel("weight, of scaled inputs")
-    many = f", the {len(named)} largest of {lines.shape[1]} named" if rest else ""
-    axis.set_title(f"weights of models trained on all rows{many}")
-    figure.legend(loc="outside right upper", frameon=False, fontsize=8)
+    axis.set_title("weights of models trained on all rows")
+    title = f"the {len(named)} largest of {lines.shape[1]}" if rest else None
+    figure.legend(loc="outside right upper", frameon=False, fontsize=8, title=title, title_fontsize=8)
     return figure
 
 
@@ -129,9 +133,11 @@ def _dress(axis: Axes) -> None:
     axis.spines[["top", "right"]].set_visible(False)
 
 
-def _mark_choices(axis: Axes, best: float, best_1se: float) -> None:
-    axis.axvline(best, color="tab:green", lw=1.4, ls="--", label=f"best: {best:.3g}")
-    axis.axvline(best_1se, color="tab:orange", lw=1.4, ls=":", label=f"one standard error: {best_1se:.3g}")
+def _mark_choices(
+    axis: Axes, best: float, best_1se: float, colors: tuple[str, str] = ("tab:green", "tab:orange")
+) -> None:
+    axis.axvline(best, color=colors[0], lw=1.4, ls="--", label=f"best: {best:.3g}")
+    axis.axvline(best_1se, color=colors[1], lw=1.4, ls=":", label=f"one standard error: {best_1se:.3g}")
 
 
 def _legend_below(figure: Figure, axis: Axes, columns: int) -> None:

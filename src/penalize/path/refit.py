@@ -15,60 +15,81 @@ from torch import nn
 
 from penalize.binding import Penalties, attached
 from penalize.layers import Dense
-from penalize.path.backends import train_here
+from penalize.path.backends import Backend
+from penalize.path.chunk import ChunkResult
 from penalize.path.columns import Numbers, read_columns
 from penalize.path.fitted import Refit
 from penalize.path.folds import Folds
-from penalize.path.job import Job, plan_chunks
+from penalize.path.job import Job, plan_chunks, stages
 from penalize.path.standardized import Scaling
 from penalize.placement import WeightTarget
 from penalize.progress import progress_bar
 
 __all__ = ["AllRows", "all_rows"]
 
-CHUNK = 32
 # What ends the name of an input that is 1 where a number is missing.
 MISSING = "=(missing)"
 
 
 @dataclass(frozen=True)
 class AllRows:
-    """A path's training on all rows, before it is done: the job of its folds, and the scaling of all rows."""
+    """A path's training on all rows, before it is done: the job of its folds, and the scaling of all rows.
+
+    `trains` and `size` are the path's backend, and how many models it trains together. `epochs` (strengths,): how long
+    each is trained.
+    """
 
     job: Job
     scaling: Scaling
+    trains: Backend
+    size: int
+    epochs: tuple[int, ...]
 
     def train(self, progress: bool = True) -> Refit:
-        """Train all strengths in stacks."""
-        job = dataclasses.replace(self.job, data=self.job.data.whole())
-        chunks = plan_chunks(job, CHUNK)
-        found = {}
-        what = f"{len(job.strengths)} strengths on all rows"
-        bar = progress_bar(len(chunks) * job.training.epochs, what, progress)
+        """Train all strengths, those of equal epochs together."""
+        parts = [self._part(epochs) for epochs in sorted(set(self.epochs))]
+        planned = [(job, plan_chunks(job, self.size)) for job in parts]
+        steps = sum(job.training.epochs * len(stages(job, chunk)) for job, chunks in planned for chunk in chunks)
+        bar = progress_bar(steps, f"{len(self.job.strengths)} strengths on all rows", progress)
+        results: dict[float, tuple[ChunkResult, int]] = {}
         # A model may be asked for where gradients are switched off.
         with torch.inference_mode(False), torch.enable_grad(), bar as advance:
-            for chunk, result in train_here(job, chunks, advance):
-                found[chunk] = result
-        results = [found[chunk] for chunk in chunks]
-        (penalties,) = attached(job.base)
-        model = copy.deepcopy(job.base)
+            for job, chunks in planned:
+                for chunk, result in self.trains(job, chunks, advance):
+                    results |= {job.strengths[pair[0]]: (result, number) for number, pair in enumerate(chunk)}
+        in_order = [results[strength] for strength in self.job.strengths]
+        (penalties,) = attached(self.job.base)
+        model = copy.deepcopy(self.job.base)
         for each in attached(model):
             each.detach()
-        names = results[0].weights
+        stacked = {
+            name: torch.from_numpy(np.stack([result.weights[name][number] for result, number in in_order]))
+            for name in in_order[0][0].weights
+        }
         return Refit(
-            strengths=np.array(job.strengths),
-            weights={name: torch.from_numpy(np.concatenate([r.weights[name] for r in results])) for name in names},
-            train_loss=np.concatenate([result.train_loss for result in results]),
-            zeros=np.concatenate([result.zeros for result in results]),
+            strengths=np.array(self.job.strengths),
+            weights=stacked,
+            train_loss=np.array([result.train_loss[number] for result, number in in_order]),
+            zeros=np.array([result.zeros[number] for result, number in in_order]),
             scaling=self.scaling,
-            penalized=_penalized(job.base, penalties),
-            input_weight=_input_weight(job.base, penalties, job.data.x[0, :2]),
+            penalized=_penalized(self.job.base, penalties),
+            input_weight=_input_weight(self.job.base, penalties, self.job.data.x[0, :2]),
             model=model,
         )
 
+    def _part(self, epochs: int) -> Job:
+        """The job of the strengths that are trained for so many epochs."""
+        chosen = tuple(s for s, own in zip(self.job.strengths, self.epochs, strict=True) if own == epochs)
+        training = dataclasses.replace(self.job.training, epochs=epochs, early_stopping=None)
+        return dataclasses.replace(self.job, data=self.job.data.whole(), strengths=chosen, training=training)
 
-def all_rows(job: Job, x: Any) -> AllRows:
-    """The training on all rows of what a job trains on folds, whose inputs were made of `x`."""
+
+def all_rows(job: Job, x: Any, trains: Backend, size: int, fold_epochs: np.ndarray) -> AllRows:
+    """The training on all rows of what a job trained on folds, whose inputs were made of `x`.
+
+    Without rows to validate on there is no early stopping: then each strength is trained for the mean number of epochs
+    after which it was best on the folds (strengths, folds); all for the median of these where they follow each other.
+    """
     data, dtype = job.data, job.dtype
     columns, marks = _origins(data.feature_names, data.x.numeric)
     fill, mean, factor = np.zeros(len(columns)), np.zeros(len(columns)), np.ones(len(columns))
@@ -85,7 +106,17 @@ def all_rows(job: Job, x: Any) -> AllRows:
     of_target = (values.mean(), values.std()) if data.task == "regression" else (0.0, 1.0)
     target = [torch.tensor(float(number), dtype=dtype) for number in of_target]
     scaling = Scaling(torch.from_numpy(columns), torch.from_numpy(marks), *inputs, *target)
-    return AllRows(dataclasses.replace(job, keep_weights=True), scaling)
+    epochs = _best_epochs(job, fold_epochs)
+    return AllRows(dataclasses.replace(job, keep_weights=True), scaling, trains, size, epochs)
+
+
+def _best_epochs(job: Job, fold_epochs: np.ndarray) -> tuple[int, ...]:
+    most, patience = job.training.epochs, job.training.early_stopping
+    if patience is None:
+        return (most,) * len(job.strengths)
+    best = np.where(fold_epochs < most, fold_epochs - patience, fold_epochs).mean(axis=1)
+    best = np.full_like(best, np.median(best)) if job.training.warm_start else best
+    return tuple(max(1, round(float(epochs))) for epochs in best)
 
 
 def _origins(names: Sequence[str], numeric: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -150,11 +150,14 @@ class RegularizationPath:
 
     def to_frame(self) -> pd.DataFrame:
         """One row a strength: strength, train_loss, val_loss, score, score_se, zeros; means over folds."""
+        # Losses of models that did not stay finite may be infinities of both signs.
+        with np.errstate(invalid="ignore"):
+            losses = self.fold_train_losses.mean(1), self.fold_val_losses.mean(1)
         return pd.DataFrame(
             {
                 "strength": self.strengths,
-                "train_loss": self.fold_train_losses.mean(1),
-                "val_loss": self.fold_val_losses.mean(1),
+                "train_loss": losses[0],
+                "val_loss": losses[1],
                 "score": self.score,
                 "score_se": self.score_se,
                 "zeros": self.zeros,
@@ -172,7 +175,7 @@ class RegularizationPath:
         Raises TargetError for models that are more than one linear layer.
         """
         weights = self._fitted().linear_coefficients()
-        names = self.settings.get("feature_names") or [str(place) for place in range(weights.shape[2])]
+        names = self.settings.get("feature_names") or [f"x{place}" for place in range(weights.shape[2])]
         classes = self.settings.get("classes")
         figure = draw_coefficients(self.strengths, weights, self.best, self.best_1se, names, classes)
         return _saved(figure, path)

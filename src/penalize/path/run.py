@@ -23,18 +23,19 @@ from penalize.arguments import integer, number
 from penalize.binding import Penalties, attach
 from penalize.errors import ArgumentError, DataError, InterruptedTrainingError, PenalizeError
 from penalize.path.backends import Backend, choose_backend
-from penalize.path.folds import Folds, make_folds
+from penalize.path.folds import Folds, split
 from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
 from penalize.path.job import Chunk, Job, Training, plan_chunks, stages
 from penalize.path.making import made_model
 from penalize.path.objective import choose_loss, choose_score
 from penalize.path.optimization import choose_optimizer
 from penalize.path.penalized import proximal_targets
-from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
 from penalize.path.sizes import chunk_size
+from penalize.path.sources import read_source
 from penalize.path.stackable import NotStackedWarning, why_not_stacked
 from penalize.path.store import Stored, open_store
+from penalize.path.targets import read_targets
 from penalize.path.workers import cannot_be_sent
 from penalize.path.zeroing import zeroing_strength
 from penalize.placement import ActivityTarget, Rules, WeightTarget
@@ -44,7 +45,7 @@ __all__ = ["regularization_path"]
 
 
 def regularization_path(
-    model: nn.Module | Callable[[], nn.Module],
+    model: nn.Module | Callable[..., nn.Module],
     x: Any,
     y: Any,
     *,
@@ -81,10 +82,14 @@ def regularization_path(
     ----------
     model
         A module from (batch, features) to (batch, classes) logits, or (batch, 1) for regression; or a function that
-        makes one, called with torch's random numbers seeded. It is copied to the CPU, where all is computed, and not
-        changed.
+        makes one, called with torch's random numbers seeded, and with (features, outputs) when it requires arguments.
+        It is copied to the CPU, where all is computed, and not changed.
     x, y
-        Arrays (rows, features) and (rows,).
+        Arrays (rows, features, ...) and (rows,); or a DataFrame and one of its columns. NaN in x is a missing value.
+        Each fold fills missing numbers by the median of its training rows (a further input says where), and scales
+        numbers. A category of a DataFrame (text, bool, pandas' categories) has an input for each level of the whole
+        column, missing being one; of more than 50, the 49 most frequent and one for the others; a level that no
+        training row of a fold has is 0 in all rows of that fold. Dates are days since 1970.
     weights, activity
         Rules as `penalize.attach` takes them; the strengths in them are multiplied by each strength of the grid.
     strengths
@@ -108,7 +113,8 @@ def regularization_path(
         "neg_mean_squared_error", "neg_mean_absolute_error" (of scaled targets); or a function (output, y) -> number of
         one model's validation rows. Higher is better. A strength with a score that is NaN is never chosen.
     task
-        "classification", "regression", or "auto": classification where y holds integers or names.
+        "classification", "regression", or "auto": classification where y holds names, bool, or integers of at most 50
+        values.
     early_stopping
         After how many epochs without a lower validation loss a model is finished; it ends with the weights of its best
         epoch and leaves the others, which take less time from then on. Its validation rows have then had a say in its
@@ -170,8 +176,9 @@ def regularization_path(
         if not isinstance(flag, bool):
             raise ArgumentError(f"{name} must be True or False, got {flag!r:.80}")
     chosen_optimizer = choose_optimizer(optimizer, number("learning_rate", learning_rate, 0.0, above=True))
-    base = made_model(model, seed)
-    data = make_folds(x, y, task, folds, seed, next(base.parameters()).dtype)
+    source, targets = read_source(x), read_targets(y, task)
+    base = made_model(model, seed, source.shape[0] if len(source.shape) == 1 else source.shape, targets.outputs)
+    data = split(source, targets, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
     penalties = _attached(base, weights, activity, proximal)
     if grid is None:
@@ -193,9 +200,8 @@ def regularization_path(
     size = chunk_size(job, None if chunk == "auto" else chunk, memory)
     chunks = plan_chunks(job, size if job.stacked else 1)
     trains: Backend = choose_backend(backend, workers)
-    if resume is not None:
-        trains = Stored(trains, open_store(resume, job, chunks))
-    results = _collected(trains, job, chunks, progress, resume)
+    stored = trains if resume is None else Stored(trains, open_store(resume, job, chunks))
+    results = _collected(stored, job, chunks, progress, resume)
     settings = {
         "task": data.task,
         "rows": int(data.x.shape[1]),
@@ -230,7 +236,7 @@ def regularization_path(
         fold_zeros=results["zeros"],
         score_name=training.score.name,
         settings=settings,
-        all_rows=all_rows(job, x),
+        all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
 
 

@@ -19,9 +19,11 @@ COLUMNS_AT_ONCE = 64
 
 
 class Source(Protocol):
-    """`names` of the model's inputs (flattened where they have several axes), the `shape` of one row of them, and
-    which of them are `numeric` (inputs,): the others are 0 or 1 and are not scaled."""
+    """`names` of the model's inputs (flattened where they have several axes), how many `rows`, the `shape` of one row
+    of inputs, and which of them are `numeric` (inputs,): the others are 0 or 1 and are not scaled."""
 
+    @property
+    def rows(self) -> int: ...
     @property
     def names(self) -> tuple[str, ...]: ...
     @property
@@ -39,8 +41,10 @@ def read_source(x: Any) -> Source:
 
     NaN is a missing value. Categories have a column for each level of the whole table, "name=level", a missing value
     being a level; of more than 50, the 49 most frequent have their own and "name=(infrequent)" holds the others. The
-    inputs of an array are named x0, x1, ... Raises DataError, naming the column.
+    inputs of an array are named x0, x1, ... What is read already comes back. Raises DataError, naming the column.
     """
+    if isinstance(x, ArraySource | TableSource):
+        return x
     if isinstance(x, pd.DataFrame):
         return TableSource.read(x)
     try:
@@ -72,6 +76,11 @@ class ArraySource:
         if missing.any() and values.ndim > 2:
             raise DataError(f"x may have missing values where it is (rows, features), got NaN in shape {values.shape}")
         return cls(values, np.flatnonzero(missing.any(0)))
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
+        return len(self.values)
 
     @property
     def width(self) -> int:
@@ -133,21 +142,25 @@ class TableSource:
         return cls(columns, encoders, tuple(names), np.array(numeric))
 
     @property
+    def rows(self) -> int:
+        """How many there are."""
+        first = self.columns[0]
+        return len(first.codes if isinstance(first, Categories) else first.values)
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """That of one row of inputs."""
         return (len(self.names),)
 
     def table(self, kind: np.dtype[Any]) -> np.ndarray:
         """The inputs, see `Source`, made at their full width once."""
-        first = self.columns[0]
-        rows = len(first.codes if isinstance(first, Categories) else first.values)
-        table = np.zeros((rows, len(self.names)), dtype=kind)
+        table = np.zeros((self.rows, len(self.names)), dtype=kind)
         place = 0
         for column in self.columns:
             if isinstance(column, Categories):
                 # One level a row, and so one entry of the sparse matrix.
                 levels = self.encoders[column.name].transform(column.codes[:, None])
-                table[np.arange(rows), place + levels.indices] = 1
+                table[np.arange(self.rows), place + levels.indices] = 1
                 place += levels.shape[1]
                 continue
             table[:, place] = _shifted(column.values)

@@ -39,25 +39,23 @@ def print_path(path: RegularizationPath, title: str) -> None:
 
 
 def print_comparison(comparison: PenaltyComparison, title: str) -> None:
-    """Print a row a penalty, with its best and its one-standard-error strength, and both choices among all."""
+    """Print two rows a penalty, its best and its one-standard-error strength, and both choices among all."""
     score = comparison.score_name
-    table = Table("penalty", "best", score, "± se", "zeros", "1 se", score, "zeros", "", title=title)
-    for column in table.columns[1:8]:
+    table = Table("penalty", "choice", "strength", score, "± se", "zeros", "of all", title=title)
+    for column in table.columns[2:6]:
         column.justify = "right"
     (best, strength), (simplest, at) = comparison.best, comparison.best_1se
     for name, path in comparison.items():
+        table.add_section()
         if all(math.isnan(value) for value in path.score.tolist()):
-            table.add_row(escape(name), *["-"] * 7, "not finite: never chosen")
+            table.add_row(escape(name), "none", *["-"] * 4, "not finite")
             continue
         rows = path.to_frame().set_index("strength")
-        first, last = rows.loc[path.best], rows.loc[path.best_1se]
-        marks = [mark for mark, chosen in (("best", best), ("1 se of all", simplest)) if chosen == name]
-        table.add_row(
-            escape(name),
-            *(f"{path.best:.3g}", f"{first['score']:.4f}", f"{first['score_se']:.4f}", f"{first['zeros']:.1%}"),
-            *(f"{path.best_1se:.3g}", f"{last['score']:.4f}", f"{last['zeros']:.1%}"),
-            ", ".join(marks),
-        )
+        for choice, chosen, of_all in (("best", path.best, best), ("1 se", path.best_1se, simplest)):
+            row = rows.loc[chosen]
+            numbers = (f"{chosen:.3g}", f"{row['score']:.4f}", f"{row['score_se']:.4f}", f"{row['zeros']:.1%}")
+            first = escape(name) if choice == "best" else ""
+            table.add_row(first, choice, *numbers, choice if of_all == name else "")
     console = Console()
     console.print(table)
     console.print(f"best: {best} at {strength:.6g}", highlight=False, markup=False)

@@ -35,12 +35,14 @@ def read_targets(y: Any, task: str = "auto", name: str = "y") -> Targets:
     """The targets of an array (rows,) or a column of a table.
 
     "auto" is classification for text, bool, categories, and integers of at most 50 values, and regression for other
-    numbers. Raises DataError, naming `name`, for missing or infinite values, text where numbers belong, and for one
-    class or value only; ArgumentError for another task.
+    numbers. What is read already comes back. Raises DataError, naming `name`, for missing or infinite values, text
+    where numbers belong, and for one class or value only; ArgumentError for another task.
 
     >>> read_targets(["cat", "dog", "cat"])
     Targets(task='classification', values=array([0, 1, 0]), classes=('cat', 'dog'))
     """
+    if isinstance(y, Targets):
+        return y
     task = choice("task", task, TASKS)
     if np.ndim(y) != 1 or not len(y):
         raise DataError(f"{name} must be (rows,), got shape {np.shape(y)}")

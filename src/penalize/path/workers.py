@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def train_in_workers(
     Raises PenalizeError for a worker that ends, is killed, or cannot read the job; errors of training as they are.
     """
     before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")
+    context = _context()
     executor = ProcessPoolExecutor(min(processes, len(chunks)), context, _begin, (pickle.dumps(job),))
     try:
         futures: dict[Future[ChunkResult], Chunk] = {executor.submit(_train, chunk): chunk for chunk in chunks}
@@ -64,6 +65,16 @@ def train_in_workers(
         for worker in set(multiprocessing.active_children()) - before:
             with contextlib.suppress(ValueError):
                 worker.terminate()
+
+
+def _context() -> BaseContext:
+    """New processes that share nothing with this one, whose threads would not survive a fork."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    # Imported once, for all workers of this and of later calls; the second by optimizers at their first step.
+    context.set_forkserver_preload([train_chunk.__module__, "torch._dynamo"])
+    return context
 
 
 def _begin(sent: bytes) -> None:
