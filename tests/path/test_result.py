@@ -46,6 +46,12 @@ def folder(tmp_path_factory, fitted):
     return place
 
 
+@pytest.fixture
+def without_report(monkeypatch):
+    """Saving without the figures of report.html, which has tests of its own."""
+    monkeypatch.setattr("penalize.path.saved.html_report", lambda result: "<html></html>")
+
+
 def made(scores=((0.8, 0.9), (0.7, 0.9), (0.1, 0.2)), zeros=0.5, **settings):
     """A path of three strengths with these scores."""
     scores = np.array(scores)
@@ -114,7 +120,7 @@ def test_what_was_not_fitted_is_not_saved_and_said_to_be_missing(saved):
     assert path != again
 
 
-def test_numbers_that_are_not_finite_come_back(tmp_path):
+def test_numbers_that_are_not_finite_come_back(tmp_path, without_report):
     path = made(scores=((0.8, 0.9), (0.99, np.nan), (0.1, 0.2)))
     path.fold_val_losses[0, 1] = np.inf
     path.fold_train_losses[0, 0] = -np.inf
@@ -125,7 +131,7 @@ def test_numbers_that_are_not_finite_come_back(tmp_path):
     assert json.loads((tmp_path / "path.json").read_text())["rows"][1]["score"] is None
 
 
-def test_settings_of_numpy_are_numbers_and_others_are_named(tmp_path):
+def test_settings_of_numpy_are_numbers_and_others_are_named(tmp_path, without_report):
     path, _ = trained(strengths=[0.1, 1.0], epochs=np.int64(2), learning_rate=np.float32(0.02), seed=np.int32(1))
     path.save(tmp_path)
     assert RegularizationPath.load(tmp_path) == path
@@ -243,7 +249,7 @@ def test_tensors_that_make_no_models_are_refused(fitted):
             Refit.of_tensors(tensors, (), None)
 
 
-def test_a_failing_save_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_failing_save_leaves_nothing_behind(tmp_path, without_report, monkeypatch):
     import penalize.path.saved as saved
 
     def fails(files):
