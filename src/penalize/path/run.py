@@ -30,6 +30,7 @@ from penalize.path.making import made_model
 from penalize.path.objective import choose_loss, choose_score
 from penalize.path.optimization import choose_optimizer
 from penalize.path.penalized import proximal_targets
+from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
 from penalize.path.sizes import chunk_size
 from penalize.path.sources import read_source
