@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from penalize.binding import attached
 from penalize.errors import ArgumentError
 
-__all__ = ["made_model"]
+__all__ = ["made_again", "made_model"]
 
 
 def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outputs: int = 0) -> nn.Module:
@@ -43,6 +43,13 @@ def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outpu
     if not any(parameter.requires_grad for parameter in base.parameters()):
         raise ArgumentError("model has no parameter to train")
     return base.cpu()
+
+
+def made_again(model: Any, settings: Mapping[str, Any]) -> nn.Module:
+    """The model of a path that was trained with these settings; its weights do not matter."""
+    sizes = [size for size in settings.get("features") or () if isinstance(size, int)]
+    classes = settings.get("classes")
+    return made_model(model, 0, sizes[0] if len(sizes) == 1 else tuple(sizes), len(classes) if classes else 1)
 
 
 def _requires_arguments(function: Callable[..., Any]) -> bool:
