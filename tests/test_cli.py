@@ -168,7 +168,9 @@ def same_but_for_times(one, other):
     for name in names:
         texts = [(folder / name).read_bytes() for folder in (one, other)]
         if name in ("path.json", "report.html"):
-            texts = [re.sub(rb"seconds[^\d]{1,30}[\d.]+", b"", text).replace(b"--out two", b"--out one") for text in texts]
+            texts = [
+                re.sub(rb"seconds[^\d]{1,30}[\d.]+", b"", text).replace(b"--out two", b"--out one") for text in texts
+            ]
         assert texts[0] == texts[1], name
 
 

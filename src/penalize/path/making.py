@@ -46,10 +46,11 @@ def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outpu
 
 
 def made_again(model: Any, settings: Mapping[str, Any]) -> nn.Module:
-    """The model of a path that was trained with these settings; its weights do not matter."""
-    sizes = [size for size in settings.get("features") or () if isinstance(size, int)]
-    classes = settings.get("classes")
-    return made_model(model, 0, sizes[0] if len(sizes) == 1 else tuple(sizes), len(classes) if classes else 1)
+    """The module for the weights of a path with these settings, which may come from a file."""
+    features, classes = settings.get("features"), settings.get("classes")
+    shape = [size for size in features if type(size) is int] if isinstance(features, list) else []
+    outputs = len(classes) if isinstance(classes, list) else 1
+    return made_model(model, 0, shape[0] if len(shape) == 1 else tuple(shape), outputs)
 
 
 def _requires_arguments(function: Callable[..., Any]) -> bool:

@@ -125,8 +125,9 @@ def regularization_path(
         those of `model`: from dense to sparse, since weights that are zero rarely come back. Strengths are then trained
         one after another, with their folds at once.
     chunk, memory
-        How many models are trained at once, and how many MiB that may take above what the process holds already; the
-        result does not depend on them but for rounding. "auto": as many as is fast, and fits into `memory`.
+        How many models are trained at once, and how many MiB that may take above what processes hold already (Python,
+        libraries, the data); the result does not depend on them but for rounding. "auto": as many as is fast, and fits
+        into `memory`. Several processes share `memory` evenly.
     backend, processes
         "local": this machine, in so many processes; "ray": see `penalize.path.ray.ray_backend`, which also takes the
         address of a cluster; or a function (job, chunks, advance), see `penalize.path.backends.Backend`. By default one
@@ -182,6 +183,7 @@ def regularization_path(
     data = split(source, targets, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
     penalties = _attached(base, weights, activity, proximal)
+    zeroing = None
     if grid is None:
         zeroing = zeroing_strength(base, penalties, data) if loss == "auto" else None
         grid = parse_grid(DEFAULT_GRID) if zeroing is None else grid_below(zeroing)
@@ -198,7 +200,7 @@ def regularization_path(
     job = Job(base, data, tuple(grid), training, proximal)
     began = time.perf_counter()
     job, workers = _stacked_or_not(job, processes)
-    size = chunk_size(job, None if chunk == "auto" else chunk, memory)
+    size = chunk_size(job, None if chunk == "auto" else chunk, None if memory is None else memory / workers)
     chunks = plan_chunks(job, size if job.stacked else 1)
     trains: Backend = choose_backend(backend, workers)
     stored = trains if resume is None else Stored(trains, open_store(resume, job, chunks))
@@ -217,6 +219,7 @@ def regularization_path(
         "optimizer": str(chosen_optimizer),
         "learning_rate": learning_rate,
         "proximal": proximal,
+        **({} if zeroing is None else {"zeroing_strength": zeroing}),
         "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
         "early_stopping": early_stopping,
         "warm_start": warm_start,
@@ -236,7 +239,7 @@ def regularization_path(
         fold_val_losses=results["val_loss"],
         fold_zeros=results["zeros"],
         score_name=training.score.name,
-        settings=settings,
+        settings={name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()},
         all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
 
