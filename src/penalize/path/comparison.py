@@ -156,9 +156,8 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
             if path.settings.get("penalty") != name:
                 raise FileFormatError(f"{folder / f'penalty-{number}'}: this is not the path of penalty {name!r:.80}")
         if model is not None:
-            module = made_again(model, next(iter(paths.values())).settings)
             if all(path.fits is None for path in paths.values()):
                 raise ArgumentError("model has nothing to hold here: call refit() of each path before save()")
             for path in paths.values():
-                path.fits = None if path.fits is None else path.fits.with_model(module)
+                path.fits = None if path.fits is None else path.fits.with_model(made_again(model, path.settings))
         return cls(paths)
