@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks import compacting, fit, gradients, imports, keras_steps, memory, paths, saving, steps
+from benchmarks import compacting, comparison, fit, gradients, imports, keras_steps, memory, paths, saving, steps
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
 steps.main()
@@ -12,5 +12,6 @@ gradients.main()
 imports.main()
 memory.main()
 paths.main()
+comparison.main()
 saving.main()
 compacting.main()

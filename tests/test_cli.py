@@ -1,8 +1,11 @@
 """The command: its files and table, and one line for each wrong input."""
 
 import json
+import re
+import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -114,28 +117,99 @@ def test_folders_that_cannot_be_written(tmp_path, capsys):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_a_write_that_fails_is_one_line_and_leaves_nothing(tmp_path, capsys, monkeypatch):
-    import penalize.path.files as files
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Lets Ctrl-C come when so many chunks are finished."""
+
+    def after(count):
+        import penalize.path.backends as backends
+
+        train, done = backends.train_chunk, []
+
+        def train_chunk(*arguments):
+            if len(done) == count:
+                raise KeyboardInterrupt
+            done.append(1)
+            return train(*arguments)
+
+        monkeypatch.setattr(backends, "train_chunk", train_chunk)
+
+    return after
+
+
+def test_a_write_that_fails_is_one_line_and_keeps_what_is_trained(tmp_path, capsys, monkeypatch):
+    import penalize.path.result as result
 
     def full(*args):
         raise OSError(28, "No space left on device", "path.csv")
 
-    monkeypatch.setattr(files.os, "replace", full)
-    assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "a" / "b")]) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(result, "write_folder", full)
+        assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "a" / "b")]) == 2
     assert capsys.readouterr().err == "penalize: out could not be written: No space left on device: path.csv\n"
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == [".chunks"]
+    assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "a" / "b"), "--resume"]) == 0
+    assert ".chunks" not in [path.name for path in (tmp_path / "a" / "b").iterdir()]
 
 
-def test_an_interrupt_is_one_line_and_leaves_nothing(tmp_path, capsys, monkeypatch):
-    import penalize.path.run as run
-
-    def interrupted(*args, **kwargs):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "train_stack", interrupted)
+def test_an_interrupt_before_anything_is_finished_leaves_nothing(tmp_path, capsys, interrupted):
+    interrupted(0)
     assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "out" / "deeper")]) == 130
     assert capsys.readouterr().err == "penalize: interrupted: nothing was written\n"
     assert list(tmp_path.iterdir()) == []
+
+
+MANY = ["--chunk", "2", "--penalty", "l1", "--proximal"]
+
+
+def same_but_for_times(one, other):
+    names = sorted(path.name for path in one.iterdir())
+    assert names == sorted(path.name for path in other.iterdir())
+    for name in names:
+        texts = [(folder / name).read_bytes() for folder in (one, other)]
+        if name in ("path.json", "report.html"):
+            texts = [
+                re.sub(rb"seconds[^\d]{1,30}[\d.]+", b"", text).replace(b"--out two", b"--out one") for text in texts
+            ]
+        assert texts[0] == texts[1], name
+
+
+@pytest.mark.parametrize("more", [MANY, [*MANY, "--penalty", "l2", "--chunk", "3"]])
+def test_an_interrupt_keeps_what_is_finished_and_resume_goes_on(more, tmp_path, capsys, interrupted, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["path", "wine", *QUICK, *more, "--out", "one"]) == 0
+    capsys.readouterr()
+    with monkeypatch.context():
+        interrupted(4)
+        assert main(["path", "wine", *QUICK, *more, "--out", "two"]) == 130
+    command = shlex.join(["penalize", "path", "wine", *QUICK, *more, "--out", "two"])
+    assert capsys.readouterr().err == (
+        f"penalize: interrupted: 4 finished chunks are kept in two/.chunks; go on by: {command} --resume\n"
+    )
+    assert [path.name for path in Path("two").iterdir()] == [".chunks"]
+
+    assert main(["path", "wine", *QUICK, *more, "--out", "two"]) == 2
+    assert capsys.readouterr().err == (
+        "penalize: out holds 4 finished chunks of a run that was interrupted: add --resume to go on from there, or "
+        "remove two/.chunks to begin anew\n"
+    )
+    assert main(["path", "wine", *QUICK, *more, "--out", "two", "--seed", "5", "--resume"]) == 2
+    printed = capsys.readouterr().err
+    assert "holds finished chunks of another path" in printed
+    assert printed.count("\n") == 1
+
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert main([*shlex.split(command)[1:], "--resume"]) == 0
+    if "l2" in more:
+        same_but_for_times(Path("one/penalty-2"), Path("two/penalty-2"))
+        assert Path("one/comparison.csv").read_bytes() == Path("two/comparison.csv").read_bytes()
+    else:
+        same_but_for_times(Path("one"), Path("two"))
+
+
+def test_resume_of_nothing_begins(tmp_path):
+    assert main(["path", "wine", *QUICK, "--out", str(tmp_path), "--resume"]) == 0
 
 
 def test_help_and_version(capsys):

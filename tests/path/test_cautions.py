@@ -2,9 +2,12 @@
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_diabetes
+from torch import nn
 
-from penalize.path import RegularizationPath
+from penalize.path import RegularizationPath, regularization_path
 from penalize.path.cautions import cautions
+from penalize.regularizers import L1
 
 STRENGTHS = np.array([0.01, 0.1, 1.0, 10.0])
 
@@ -58,3 +61,32 @@ def test_a_path_says_its_cautions():
     path = RegularizationPath(np.array([0.1, 1.0, 10.0]), scores, losses, losses, losses, "accuracy")
     assert path.cautions == cautions(path.strengths, path.score, path.score_se, losses.mean(1))
     assert len(path.cautions) == 1
+
+
+def test_training_that_has_not_converged_is_told_by_the_zeros_where_all_should_be():
+    score, error = np.array([0.5, 0.9, 0.8, 0.1]), np.full(4, 0.01)
+    for zeros, said_so in ((0.876, True), (1.0, False), (np.nan, False)):
+        found = cautions(STRENGTHS, score, error, np.array([0, 0, 0.5, zeros]), 10.0)
+        assert len(found) == said_so
+    assert cautions(STRENGTHS, score, error, np.zeros(4), 20.0) == []
+    (sentence,) = cautions(STRENGTHS, score, error, np.array([0, 0, 0.5, 0.876]), 10.0)
+    assert sentence.startswith("Training has not converged: at 10, where the solution is all zeros, 88% of the weights")
+
+
+@pytest.mark.parametrize(("proximal", "epochs", "count"), [(True, 1, 1), (True, 60, 0), (False, 1, 0)])
+def test_a_path_knows_the_strength_that_should_zero_everything(proximal, epochs, count):
+    x, y = load_diabetes(return_X_y=True)
+    path = regularization_path(
+        nn.Linear(10, 1),
+        x,
+        y,
+        weights={"weight": L1(1.0)},
+        proximal=proximal,
+        epochs=epochs,
+        batch_size=500,
+        learning_rate=0.05,
+        folds=2,
+        progress=False,
+    )
+    assert path.settings["zeroing_strength"] == path.strengths[-1]
+    assert sum("not converged" in sentence for sentence in path.cautions) == count

@@ -43,6 +43,13 @@ def comparison():
     return compare_penalties(lambda: multilayer_perceptron(13, [4], 3), x, y, PENALTIES, **SETTINGS)
 
 
+@pytest.fixture
+def without_report(monkeypatch):
+    """Saving without the figures of report.html, which has tests of its own."""
+    for place in ("saved", "comparison"):
+        monkeypatch.setattr(f"penalize.path.{place}.html_report", lambda result: "<html></html>")
+
+
 def made(**scores):
     """A comparison of paths with these scores (strengths, folds) and shares of zeros (strengths,)."""
     paths = {}
@@ -75,6 +82,12 @@ def test_each_penalty_has_the_path_that_it_has_alone(comparison):
         assert comparison[name].settings["penalty"] == name
     assert comparison["net (mixing 0.25)"].settings["mixing"] == 0.25
     assert "mixing" not in comparison["lasso"].settings
+
+
+def test_data_are_in_memory_once(comparison):
+    jobs = [path.all_rows.job for path in comparison.values()]
+    assert all(job.data is jobs[0].data for job in jobs)
+    assert len({id(job.base) for job in jobs}) == len(jobs)
 
 
 def test_all_begin_with_the_same_weights_although_the_function_makes_others():
@@ -149,21 +162,23 @@ def test_the_table_and_the_picture(comparison, tmp_path, capsys):
 
 def test_a_saved_comparison_is_read_back_equal(comparison, tmp_path):
     model = multilayer_perceptron(13, [4], 3)
-    comparison["lasso"].refit()
-    files = comparison.save(tmp_path / "new")
+    two = PenaltyComparison({name: comparison[name] for name in ("lasso", "activity")})
+    two["lasso"].refit()
+    files = two.save(tmp_path / "new")
     names = {str(file.relative_to(tmp_path / "new")) for file in files}
-    assert {"comparison.csv", "comparison.json", "comparison.png", "penalty-1/path.safetensors"} < names
-    assert "penalty-4/path.json" in names
+    assert {"comparison.csv", "comparison.json", "comparison.png", "report.html", "penalty-1/path.safetensors"} < names
+    assert "penalty-2/path.json" in names
     again = PenaltyComparison.load(tmp_path / "new", model=model)
-    assert again == comparison
+    assert again == two
+    assert again != comparison
     x = torch.tensor(load_wine().data)
-    assert torch.equal(again["lasso"].model(0.1)(x), comparison["lasso"].model(0.1)(x))
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "new" / "comparison.csv"), comparison.to_frame())
+    assert torch.equal(again["lasso"].model(0.1)(x), two["lasso"].model(0.1)(x))
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "new" / "comparison.csv"), two.to_frame())
     with pytest.raises(ArgumentError, match=r"were not saved: call refit\(\)"):
         again["activity"].coefficients()
 
 
-def test_folders_that_save_did_not_write_are_refused(tmp_path):
+def test_folders_that_save_did_not_write_are_refused(tmp_path, without_report):
     path = ([[0.5, 0.6], [0.5, 0.55]], [0.1, 0.2])
     found = made(a=path, b=path)
     found.save(tmp_path)
@@ -286,3 +301,20 @@ def test_mixing_leaves_other_rules_alone():
     assert found["c"] is None
     assert (found["d"].l1, found["d"].l2) == (0.005, 0.005)
     assert mixed(None, 0.5) is None
+
+
+def test_a_function_of_features_and_outputs_is_given_them(tmp_path, without_report):
+    x, y = load_wine(return_X_y=True)
+    calls = []
+
+    def factory(features, outputs):
+        calls.append((features, outputs))
+        return nn.Linear(features, outputs)
+
+    found = compare_penalties(factory, x, y, {"a": {"weights": RULE}}, **SETTINGS)
+    found["a"].refit()
+    found.save(tmp_path)
+    again = PenaltyComparison.load(tmp_path, model=factory)
+    assert torch.equal(again["a"].model(0.1).model.weight, found["a"].model(0.1).model.weight)
+    assert RegularizationPath.load(tmp_path / "penalty-1", model=factory) == found["a"]
+    assert calls == [(13, 3)] * 3

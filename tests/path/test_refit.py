@@ -1,5 +1,7 @@
 """Models trained on all rows, and what is asked of them."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -65,6 +67,26 @@ def test_a_model_takes_raw_inputs_and_regression_gives_the_targets_own_units():
     with torch.inference_mode():
         output = path.model(1e-3)(torch.tensor(x)).flatten().numpy()
     assert 1 - ((output - y) ** 2).sum() / ((y - y.mean()) ** 2).sum() > 0.45
+
+
+def test_a_model_is_a_plain_module(tmp_path):
+    x, y = load_wine(return_X_y=True)
+    path = regularization_path(nn.Linear(13, 3), x, y, weights={"weight": L2(1.0)}, strengths=[0.1, 1.0], **SETTINGS)
+    model, other = path.model(0.1), path.model(1.0)
+    inputs = torch.tensor(x)
+    assert model.state_dict().keys() >= {"model.weight", "model.bias", "input_mean", "input_factor", "target_mean"}
+    with torch.no_grad():
+        expected = model(inputs)
+        assert torch.equal(pickle.loads(pickle.dumps(model))(inputs), expected)
+        exported = torch.export.export(model, (inputs,), strict=False).module()
+        torch.testing.assert_close(exported(inputs), expected)
+        other.load_state_dict(model.state_dict())
+        assert torch.equal(other(inputs), expected)
+        assert model.double()(inputs).dtype == torch.float64
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    model.train()
+    model(inputs).sum().backward()
+    assert path.model(0.1).model.weight.grad is None
 
 
 def test_a_classification_gives_logits_in_the_order_of_the_classes():
@@ -169,6 +191,26 @@ def test_inputs_that_are_flattened_first_and_layers_of_penalize():
     assert path.selected_features(1e-3) == list(range(14))
     with torch.no_grad():
         assert path.model(1e-3)(torch.tensor(x)).shape == (178, 3)
+
+
+def test_images_are_standardized_pixel_by_pixel():
+    x, y = load_wine(return_X_y=True)
+    x = x[:, :12].reshape(-1, 1, 3, 4)
+    model = nn.Sequential(nn.Conv2d(1, 2, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(24, 3)).double()
+    path = regularization_path(model, x, y, weights={"0.weight": GroupLasso(1.0)}, strengths=[1e-3], **SETTINGS)
+    found = path.model(1e-3)
+    with torch.no_grad():
+        torch.testing.assert_close(found(torch.tensor(x)), found.model(path.all_rows.job.data.whole().x[0]))
+    assert path.coefficients("0").shape == (1, 2, 1, 3, 3)
+
+
+def test_a_path_that_was_pickled_can_still_train_on_all_rows():
+    x, y = load_wine(return_X_y=True)
+    path = regularization_path(nn.Linear(13, 3), x, y, weights={"weight": L2(1.0)}, strengths=[0.1, 1.0], **SETTINGS)
+    again = pickle.loads(pickle.dumps(path))
+    assert again == path
+    assert again.refit() != path
+    assert again == path.refit()
 
 
 def test_buffers_are_those_of_the_training_on_all_rows():

@@ -264,3 +264,11 @@ def test_saved_beside_the_other_files(tmp_path):
     assert tmp_path / "report.html" in files
     assert (tmp_path / "report.html").read_text() == html_report(path)
     assert html_report(RegularizationPath.load(tmp_path)) == html_report(path)
+
+
+def test_a_share_of_l1_stays_a_share_of_l1():
+    path = made(penalties={"w": "L1L2(l1=0.25, l2=0.75)"}, mixing=0.25)
+    comparison = PenaltyComparison({"l1_l2 (mixing 0.25)": path, "l1_l2 (mixing 0.5)": made(((0.1, 0.2),) * 4)})
+    text = html.unescape(html_report(comparison, command="penalize path wine --penalty l1_l2 --mixing=0.25,0.5"))
+    assert "penalize path wine --penalty l1_l2 --mixing 0.25 --strengths 0.001:1:8 --out penalize-path-finer" in text
+    assert '"w": L1L2(l1=0.0025, l2=0.0075),' in text

@@ -46,6 +46,12 @@ def folder(tmp_path_factory, fitted):
     return place
 
 
+@pytest.fixture
+def without_report(monkeypatch):
+    """Saving without the figures of report.html, which has tests of its own."""
+    monkeypatch.setattr("penalize.path.saved.html_report", lambda result: "<html></html>")
+
+
 def made(scores=((0.8, 0.9), (0.7, 0.9), (0.1, 0.2)), zeros=0.5, **settings):
     """A path of three strengths with these scores."""
     scores = np.array(scores)
@@ -58,7 +64,7 @@ def made(scores=((0.8, 0.9), (0.7, 0.9), (0.1, 0.2)), zeros=0.5, **settings):
 def test_a_saved_path_is_read_back_equal(tmp_path, fitted):
     path, _ = fitted
     files = path.save(tmp_path / "new" / "folder")
-    assert [file.name for file in files] == ["path.csv", "path.json", "path.png", "path.safetensors"]
+    assert [file.name for file in files] == ["path.csv", "path.json", "path.png", "report.html", "path.safetensors"]
     again = RegularizationPath.load(tmp_path / "new" / "folder")
     assert again == path
     assert path == again
@@ -103,7 +109,7 @@ def test_a_loaded_path_gives_models_when_it_is_given_the_module(folder, fitted):
 def test_what_was_not_fitted_is_not_saved_and_said_to_be_missing(saved):
     path, model = trained(strengths=[0.1, 1.0])
     path.save(saved)
-    assert sorted(file.name for file in saved.iterdir()) == ["path.csv", "path.json", "path.png"]
+    assert sorted(file.name for file in saved.iterdir()) == ["path.csv", "path.json", "path.png", "report.html"]
     again = RegularizationPath.load(saved)
     assert again == path
     with pytest.raises(ArgumentError, match=r"its models on all rows were not saved: call refit\(\) before save\(\)"):
@@ -114,7 +120,7 @@ def test_what_was_not_fitted_is_not_saved_and_said_to_be_missing(saved):
     assert path != again
 
 
-def test_numbers_that_are_not_finite_come_back(tmp_path):
+def test_numbers_that_are_not_finite_come_back(tmp_path, without_report):
     path = made(scores=((0.8, 0.9), (0.99, np.nan), (0.1, 0.2)))
     path.fold_val_losses[0, 1] = np.inf
     path.fold_train_losses[0, 0] = -np.inf
@@ -123,6 +129,20 @@ def test_numbers_that_are_not_finite_come_back(tmp_path):
     assert again == path
     assert np.isinf(again.fold_val_losses[0, 1])
     assert json.loads((tmp_path / "path.json").read_text())["rows"][1]["score"] is None
+
+
+def test_settings_of_numpy_are_numbers_and_others_are_named(tmp_path, without_report):
+    path, _ = trained(strengths=[0.1, 1.0], epochs=np.int64(2), learning_rate=np.float32(0.02), seed=np.int32(1))
+    path.save(tmp_path)
+    assert RegularizationPath.load(tmp_path) == path
+    for value, message in (
+        (tmp_path, "settings must hold text, numbers, lists and dicts to be saved, got .*PosixPath"),
+        (float("nan"), "settings cannot be saved: Out of range float"),
+        ({(1, 2): 3}, "settings cannot be saved: keys must be str"),
+    ):
+        path.settings["mine"] = value
+        with pytest.raises(ArgumentError, match=message):
+            path.save(tmp_path)
 
 
 def changed(file, function):
@@ -229,7 +249,7 @@ def test_tensors_that_make_no_models_are_refused(fitted):
             Refit.of_tensors(tensors, (), None)
 
 
-def test_a_failing_save_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_a_failing_save_leaves_nothing_behind(tmp_path, without_report, monkeypatch):
     import penalize.path.saved as saved
 
     def fails(files):

@@ -9,19 +9,25 @@ from penalize.path.choice import choose
 __all__ = ["cautions"]
 
 
-def cautions(strengths: np.ndarray, score: np.ndarray, score_se: np.ndarray, zeros: np.ndarray) -> list[str]:
+def cautions(
+    strengths: np.ndarray,
+    score: np.ndarray,
+    score_se: np.ndarray,
+    zeros: np.ndarray,
+    zeroing_strength: float | None = None,
+) -> list[str]:
     """Sentences about a path of ascending strengths; none where there is nothing to say.
 
     `score`, `score_se` and `zeros` (strengths,) are means over folds. Spoken of are scores that are not finite, a grid
-    of one strength, scores that do not differ, a best strength at an edge of the grid, and a one-standard-error
-    strength at its strongest.
+    of one strength, scores that do not differ, a best strength at an edge of the grid, a one-standard-error strength at
+    its strongest, and, where proximal steps should make all weights zero from `zeroing_strength` on, that they did not.
 
     >>> import numpy as np
     >>> cautions(np.array([0.1, 1.0]), np.array([0.9, 0.2]), np.array([0.01, 0.01]), np.array([0.0, 0.5]))
     ['The best strength, 0.1, is the weakest of the grid: a weaker one may be better, so let the grid begin lower.']
     """
     finite = np.isfinite(score)
-    found = _not_finite(strengths, finite)
+    found = [*_not_finite(strengths, finite), *_not_converged(strengths, zeros, zeroing_strength)]
     if not finite.any():
         return found
     if len(strengths) == 1:
@@ -55,6 +61,19 @@ def _not_finite(strengths: np.ndarray, finite: np.ndarray) -> list[str]:
         where = f"{lost[0]:.3g}" if len(lost) == 1 else f"{len(lost)} of {len(strengths)}, from {lost[0]:.3g} on"
         return [f"No finite score at {where}: never chosen. A lower learning rate may keep these models finite."]
     return ["No strength gave a finite score: lower the learning rate, or look at the data."]
+
+
+def _not_converged(strengths: np.ndarray, zeros: np.ndarray, zeroing_strength: float | None) -> list[str]:
+    """Where the solution is known to be all zeros, the weights that are left tell how far training came."""
+    if zeroing_strength is None or not (strengths >= zeroing_strength).any():
+        return []
+    share = float(zeros[strengths >= zeroing_strength].min())
+    if not share < 1:
+        return []
+    return [
+        f"Training has not converged: at {zeroing_strength:.3g}, where the solution is all zeros, {share:.0%} of the "
+        "weights are zero; more epochs, a higher learning rate or larger batches come nearer."
+    ]
 
 
 def _at_the_strongest(which: str, strength: float, zeros: float, stronger: str) -> str:

@@ -74,7 +74,7 @@ def run_path(options: Options, command: str) -> None:
     else:
         print_path(result, title)
     models, seconds = (sum(numbers) for numbers in zip(*map(_work, paths), strict=True))
-    listed = str(options.out / "report.html") + f" and {len(files) - 1} other files"
+    listed = ", ".join(map(str, files)) if len(files) < 6 else f"{options.out}/ with {len(files)} files"
     print(f"{models} models in {seconds:.1f} s; wrote {listed}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from penalize.path.comparison import PenaltyComparison
 from penalize.path.grid import check_strengths
 from penalize.path.making import made_model
 from penalize.path.mixing import check_mixing, has_mixture, mixed
+from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
 from penalize.path.sources import read_source
 from penalize.path.targets import read_targets
@@ -99,10 +101,18 @@ def compare_penalties(
             # The folder to be given again is that of all penalties.
             told = str(error).replace(repr(str(folder)), repr(str(resume)))
             raise InterruptedTrainingError(f"penalty {name!r}, {number} of {len(plans)}: {told}") from None
+        _share_data(paths[name], next(iter(paths.values())))
         paths[name].settings["penalty"] = name
         if share is not None:
             paths[name].settings["mixing"] = share
     return PenaltyComparison(paths)
+
+
+def _share_data(path: RegularizationPath, first: RegularizationPath) -> None:
+    """Let a path hold the data of the first, which are the same, so that they are in memory once."""
+    if path.all_rows is not None and first.all_rows is not None:
+        job = dataclasses.replace(path.all_rows.job, data=first.all_rows.job.data)
+        path.all_rows = dataclasses.replace(path.all_rows, job=job)
 
 
 def _plans(penalties: Any, settings: Mapping[str, Any]) -> dict[str, Plan]:

@@ -14,7 +14,7 @@ from torch import nn
 
 from penalize.errors import ArgumentError, DataError, FileFormatError, TargetError, naming, nearest
 from penalize.path.files import write_together
-from penalize.path.making import made_model
+from penalize.path.making import made_again
 from penalize.path.plot import draw_comparison, figure_bytes
 from penalize.path.report import html_report
 from penalize.path.result import RegularizationPath
@@ -142,7 +142,7 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
 
     @classmethod
     def load(
-        cls, directory: str | os.PathLike[str], model: nn.Module | Callable[[], nn.Module] | None = None
+        cls, directory: str | os.PathLike[str], model: nn.Module | Callable[..., nn.Module] | None = None
     ) -> PenaltyComparison:
         """What `save` wrote into a folder, equal to it; `model` and errors as of `RegularizationPath.load`."""
         folder = Path(directory)
@@ -156,9 +156,8 @@ class PenaltyComparison(Mapping[str, RegularizationPath]):
             if path.settings.get("penalty") != name:
                 raise FileFormatError(f"{folder / f'penalty-{number}'}: this is not the path of penalty {name!r:.80}")
         if model is not None:
-            module = made_model(model, 0)
             if all(path.fits is None for path in paths.values()):
                 raise ArgumentError("model has nothing to hold here: call refit() of each path before save()")
             for path in paths.values():
-                path.fits = None if path.fits is None else path.fits.with_model(module)
+                path.fits = None if path.fits is None else path.fits.with_model(made_again(model, path.settings))
         return cls(paths)

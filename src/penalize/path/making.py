@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from torch import nn
 from penalize.binding import attached
 from penalize.errors import ArgumentError
 
-__all__ = ["made_model"]
+__all__ = ["made_again", "made_model"]
 
 
 def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outputs: int = 0) -> nn.Module:
@@ -43,6 +43,14 @@ def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outpu
     if not any(parameter.requires_grad for parameter in base.parameters()):
         raise ArgumentError("model has no parameter to train")
     return base.cpu()
+
+
+def made_again(model: Any, settings: Mapping[str, Any]) -> nn.Module:
+    """The module for the weights of a path with these settings, which may come from a file."""
+    features, classes = settings.get("features"), settings.get("classes")
+    shape = [size for size in features if type(size) is int] if isinstance(features, list) else []
+    outputs = len(classes) if isinstance(classes, list) else 1
+    return made_model(model, 0, shape[0] if len(shape) == 1 else tuple(shape), outputs)
 
 
 def _requires_arguments(function: Callable[..., Any]) -> bool:

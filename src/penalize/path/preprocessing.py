@@ -80,15 +80,16 @@ def fold_inputs(source: Source, train: Sequence[np.ndarray], dtype: torch.dtype)
 def _fit(table: np.ndarray, numeric: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What fills, shifts and multiplies each column, by its values in these rows; a few columns at once."""
     width = table.shape[1]
-    fill, shift, factor = np.empty(width), np.empty(width), np.empty(width)
-    for start in range(0, width, COLUMNS_AT_ONCE):
-        part = slice(start, start + COLUMNS_AT_ONCE)
-        values = table[rows, part].astype(np.float64)
+    fill, shift, factor = np.zeros(width), np.zeros(width), np.ones(width)
+    numbers, others = np.flatnonzero(numeric), np.flatnonzero(~numeric)
+    for part in np.split(numbers, range(COLUMNS_AT_ONCE, len(numbers), COLUMNS_AT_ONCE)):
+        values = table[np.ix_(rows, part)].astype(np.float64)
         imputer = SimpleImputer(strategy="median", keep_empty_features=True)
         filled = imputer.fit_transform(values)
         scaler = StandardScaler().fit(filled)
-        constant = np.ptp(filled, axis=0) == 0
         fill[part] = imputer.statistics_
-        shift[part] = np.where(numeric[part], scaler.mean_, 0.0)
-        factor[part] = np.where(constant, 0.0, np.where(numeric[part], 1 / scaler.scale_, 1.0))
+        shift[part] = scaler.mean_
+        factor[part] = np.where(np.ptp(filled, axis=0) == 0, 0.0, 1 / scaler.scale_)
+    for part in np.split(others, range(COLUMNS_AT_ONCE, len(others), COLUMNS_AT_ONCE)):
+        factor[part] = np.ptp(table[np.ix_(rows, part)], axis=0)
     return fill, shift, factor

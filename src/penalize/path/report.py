@@ -74,7 +74,7 @@ def comparison_report(comparison: PenaltyComparison, *, command: str | None = No
         *parts.cautions(comparison.cautions),
         html.section("The paths", inline_figure(comparison.plot, "scores and zeros of all penalties")),
         html.section("The penalties", _penalties(comparison)),
-        html.section("What to type next", *_next(best, strength, best.best_1se, command, penalty=name)),
+        html.section("What to type next", *_next(best, strength, best.best_1se, command, alone=name)),
     ]
     for number, (each, path) in enumerate(comparison.items(), 1):
         own = {key: value for key, value in path.settings.items() if key not in of_all}
@@ -120,8 +120,9 @@ def _penalties(comparison: PenaltyComparison) -> str:
 
 
 def _next(
-    path: RegularizationPath, best: float, best_1se: float, command: str | None, penalty: str | None = None
+    path: RegularizationPath, best: float, best_1se: float, command: str | None, alone: str | None = None
 ) -> Iterator[str]:
+    """Lines to type; `alone` names the penalty where there were several."""
     settings = path.settings
     if settings.get("penalties"):
         yield html.paragraph("Put the penalty on your own model, at the best strength:")
@@ -135,5 +136,7 @@ def _next(
         )
     yield html.paragraph("Look closer around the best strength:")
     grid = finer_grid(path.strengths, best)
-    again = None if command is None else rerun_command(command, grid, penalty)
+    mixing = settings.get("mixing")
+    penalty = alone if alone is None or mixing is None else alone.removesuffix(f" (mixing {mixing:.6g})")
+    again = None if command is None else rerun_command(command, grid, penalty, mixing)
     yield html.code(rerun_lines(grid) if again is None else again)

@@ -77,8 +77,8 @@ def finer_grid(strengths: np.ndarray, best: float) -> str:
     return f"{low:.4g}:{high:.4g}:{max(len(strengths), FEWEST)}"
 
 
-def rerun_command(command: str, grid: str, penalty: str | None = None) -> str | None:
-    """The command with another grid and another folder, of one penalty alone where one is named.
+def rerun_command(command: str, grid: str, penalty: str | None = None, mixing: float | None = None) -> str | None:
+    """The command with another grid and another folder, of one penalty, and share of L1, alone where one is named.
 
     None for a text that is no command of a shell.
 
@@ -96,12 +96,13 @@ def rerun_command(command: str, grid: str, penalty: str | None = None) -> str | 
         option, _, value = word.partition("=")
         if option == "--resume":
             continue
-        if option in ("--strengths", "--out") or (option == "--penalty" and penalty is not None):
+        if option in ("--strengths", "--out") or (option in ("--penalty", "--mixing") and penalty is not None):
             value = value or next(words, "")
             out = value.rstrip("/") or out if option == "--out" else out
         else:
             kept.append(word)
     chosen = [] if penalty is None else ["--penalty", penalty]
+    chosen += [] if mixing is None else ["--mixing", repr(mixing)]
     return shlex.join([*kept, *chosen, "--strengths", grid, "--out", f"{out}-finer"])
 
 

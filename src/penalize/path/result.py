@@ -17,7 +17,7 @@ from penalize.path.cautions import cautions
 from penalize.path.choice import choose, standard_error
 from penalize.path.files import write_together
 from penalize.path.fitted import Refit
-from penalize.path.making import made_model
+from penalize.path.making import made_again
 from penalize.path.plot import draw_coefficients, draw_path, figure_bytes
 from penalize.path.refit import AllRows
 from penalize.path.saved import path_files, read_path, write_folder
@@ -95,8 +95,10 @@ class RegularizationPath:
     @property
     def cautions(self) -> list[str]:
         """Sentences to read before a choice is trusted: the best strength at an edge of the grid, scores that are not
-        finite or do not differ, a one-standard-error strength at the strongest."""
-        return cautions(self.strengths, self.score, self.score_se, self.zeros)
+        finite or do not differ, a one-standard-error strength at the strongest, training that has not converged."""
+        zeroing = self.settings.get("zeroing_strength") if self.settings.get("proximal") is True else None
+        known = float(zeroing) if isinstance(zeroing, int | float) else None
+        return cautions(self.strengths, self.score, self.score_se, self.zeros, known)
 
     @property
     def _choices(self) -> tuple[int, int]:
@@ -191,7 +193,7 @@ class RegularizationPath:
 
     @classmethod
     def load(
-        cls, directory: str | os.PathLike[str], model: nn.Module | Callable[[], nn.Module] | None = None
+        cls, directory: str | os.PathLike[str], model: nn.Module | Callable[..., nn.Module] | None = None
     ) -> RegularizationPath:
         """The path that `save` wrote into a folder, equal to it.
 
@@ -213,7 +215,7 @@ class RegularizationPath:
         """
         content = read_path(Path(directory))
         if model is not None:
-            module = made_model(model, 0)
+            module = made_again(model, content["settings"])
             if content["fits"] is None:
                 raise ArgumentError("model has nothing to hold here: call refit() before save()")
             content["fits"] = content["fits"].with_model(module)

@@ -185,6 +185,7 @@ def regularization_path(
     chosen_loss = choose_loss(loss, data.task)
     check_loss(chosen_loss, output.requires_grad_(), data.y[0, :2])
     penalties = _attached(base, weights, activity, proximal)
+    zeroing = None
     if grid is None:
         zeroing = zeroing_strength(base, penalties, data) if loss == "auto" else None
         grid = parse_grid(DEFAULT_GRID) if zeroing is None else grid_below(zeroing)
@@ -220,6 +221,7 @@ def regularization_path(
         "optimizer": str(chosen_optimizer),
         "learning_rate": learning_rate,
         "proximal": proximal,
+        **({} if zeroing is None else {"zeroing_strength": zeroing}),
         "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
         "early_stopping": early_stopping,
         "warm_start": warm_start,
@@ -239,7 +241,7 @@ def regularization_path(
         fold_val_losses=results["val_loss"],
         fold_zeros=results["zeros"],
         score_name=training.score.name,
-        settings=settings,
+        settings={name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()},
         all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
 

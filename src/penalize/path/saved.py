@@ -74,9 +74,10 @@ def path_files(path: RegularizationPath, folder: Path) -> dict[Path, bytes | Non
             "penalized": list(fits.penalized),
             "input_weight": fits.input_weight,
         }
+    text = _json(content)
     return {
         folder / "path.csv": path.to_frame().to_csv(index=False).encode(),
-        folder / "path.json": (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(),
+        folder / "path.json": text,
         folder / "path.png": figure_bytes(path.plot()),
         folder / "report.html": html_report(path).encode(),
         folder / FITS: tensors,
@@ -160,6 +161,20 @@ def _read_fits(place: Path, described: Any, file: Path) -> Refit:
         return Refit.of_tensors(tensors, tuple(penalized), input_weight)
     except ArgumentError as error:
         raise FileFormatError(f"{place}: {error}") from error
+
+
+def _json(content: dict[str, Any]) -> bytes:
+    """The text of a file. ArgumentError for settings that a person put in and that JSON does not have."""
+
+    def refuse(value: Any) -> Any:
+        raise ArgumentError(f"settings must hold text, numbers, lists and dicts to be saved, got {value!r:.80}")
+
+    try:
+        return (json.dumps(content, indent=2, allow_nan=False, default=refuse) + "\n").encode()
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"settings cannot be saved: {error}") from error
 
 
 def _digest(file: BinaryIO) -> str:
