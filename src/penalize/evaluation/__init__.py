@@ -1,6 +1,5 @@
 """HOW a penalty is computed: the plain reference evaluator, the fast one that is held to it, and the report."""
 
-from penalize.evaluation.compiled import Kernels
 from penalize.evaluation.fused import Group, WeightPenalties
 from penalize.evaluation.reference import activity_losses, total, weight_losses
 from penalize.evaluation.report import Report, ReportRow, as_lines, report
@@ -8,7 +7,6 @@ from penalize.evaluation.shrinking import Shrinking, StepSizes
 
 __all__ = [
     "Group",
-    "Kernels",
     "Report",
     "ReportRow",
     "Shrinking",

@@ -1,0 +1,120 @@
+"""The compiled library beside this file: elementwise penalties of many tensors on the CPU, in one pass over memory.
+
+It is made by a C compiler when penalize is installed (hatch_build.py). Without it torch's operations do the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ["Library", "fits", "library", "numbers"]
+
+Tensors = Sequence[torch.Tensor]
+
+WORTH_THREADS = 2**15
+"""From so many values on, work is shared among threads."""
+MOST_THREADS = 256
+"""As in kernels.c."""
+
+
+def _loaded() -> ctypes.CDLL | None:
+    path = Path(__file__).with_name("kernels.so")
+    try:
+        return ctypes.CDLL(str(path))
+    except OSError:
+        # It was not made, or not for this system, or torch has no OpenMP here.
+        return None
+
+
+_LOADED = _loaded()
+
+
+def library(tensors: Tensors) -> Library | None:
+    """The library for tensors of the dtype and the device of these, if there is one."""
+    first = tensors[0]
+    if _LOADED is None or first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
+        return None
+    return Library(_LOADED, first.dtype)
+
+
+def fits(dtype: torch.dtype, *sequences: Tensors) -> bool:
+    """Whether the memory of these tensors is what the library expects: behind each other, and each as long.
+
+    The tensors of one place in all sequences belong together. Asked at every call: whoever gives a parameter other
+    `data` between two steps must not have the library read past their end.
+    """
+    for together in zip(*sequences, strict=True):
+        size = together[0].numel()
+        for tensor in together:
+            plain = type(tensor) is nn.Parameter or type(tensor) is torch.Tensor
+            if not (plain and tensor.dtype is dtype and tensor.is_contiguous() and tensor.numel() == size):
+                return False
+            if tensor.device.type != "cpu":
+                return False
+    return True
+
+
+class Library:
+    """The functions for one dtype. Tensors are those of which `fits` is true."""
+
+    def __init__(self, loaded: ctypes.CDLL, dtype: torch.dtype) -> None:
+        kind = "float" if dtype == torch.float32 else "double"
+        self._add_gradients = getattr(loaded, f"add_gradients_{kind}")
+        self._write_gradients = getattr(loaded, f"write_gradients_{kind}")
+        self._value = getattr(loaded, f"value_{kind}")
+        self._value.restype = ctypes.c_double
+        self._shrink = getattr(loaded, f"shrink_{kind}")
+
+    def add_gradients(self, gradients: Tensors, tensors: Tensors, l1: Any, l2: Any) -> None:
+        """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place; the strengths are `numbers`."""
+        count, sizes, threads = _sizes(tensors)
+        self._add_gradients(count, sizes, _places(tensors), _places(gradients), l1, l2, threads)
+        torch.autograd.graph.increment_version(gradients)
+
+    def write_gradients(self, gradients: Tensors, tensors: Tensors, l1: Any, l2: Any, factor: float) -> None:
+        """`g[i] = factor (l1[i] sign(x[i]) + 2 l2[i] x[i])`, in place."""
+        count, sizes, threads = _sizes(tensors)
+        places = _places(tensors), _places(gradients)
+        self._write_gradients(count, sizes, *places, l1, l2, ctypes.c_double(factor), threads)
+
+    def value(self, tensors: Tensors, gradients: Tensors | None, l1: Any, l2: Any) -> float:
+        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`; the gradients are written to `gradients`."""
+        count, sizes, threads = _sizes(tensors)
+        written = None if gradients is None else _places(gradients)
+        value: float = self._value(count, sizes, _places(tensors), written, l1, l2, threads)
+        return value
+
+    def shrink(
+        self,
+        tensors: Tensors,
+        squares: Sequence[torch.Tensor | None],
+        settings: Sequence[tuple[float, float, float, float, float]],
+        rooted: Sequence[bool],
+    ) -> None:
+        """The proximal steps of the tensors, in place; `settings` are scale, inside, outside, l1 and l2 of each."""
+        count, sizes, threads = _sizes(tensors)
+        places = (ctypes.c_void_p * len(tensors))(*(None if each is None else each.data_ptr() for each in squares))
+        flat = numbers([number for of_one in settings for number in of_one])
+        self._shrink(count, sizes, _places(tensors), places, flat, (ctypes.c_int * len(rooted))(*rooted), threads)
+        torch.autograd.graph.increment_version(tensors)
+
+
+def numbers(values: Sequence[float]) -> Any:
+    """Numbers as the library takes them."""
+    return (ctypes.c_double * len(values))(*values)
+
+
+def _sizes(tensors: Tensors) -> tuple[ctypes.c_int64, Any, ctypes.c_int]:
+    sizes = [tensor.numel() for tensor in tensors]
+    threads = min(torch.get_num_threads(), MOST_THREADS) if sum(sizes) >= WORTH_THREADS else 1
+    return ctypes.c_int64(len(sizes)), (ctypes.c_int64 * len(sizes))(*sizes), ctypes.c_int(threads)
+
+
+def _places(tensors: Tensors) -> Any:
+    return (ctypes.c_void_p * len(tensors))(*[tensor.data_ptr() for tensor in tensors])
