@@ -9,7 +9,7 @@ from torch import nn
 import penalize
 from penalize.evaluation import native
 from penalize.evaluation.elementwise import Strengthened
-from penalize.evaluation.native import fits, library, numbers
+from penalize.evaluation.native import fitting_sizes, library, numbers
 from penalize.regularizers import L1L2
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library is made on Linux")
@@ -30,19 +30,19 @@ def test_each_value_is_worked_on_once_by_any_number_of_threads(dtype, threads):
     torch.set_num_threads(threads)
     try:
         gradients = [torch.full_like(each, 2.0) for each in x]
-        there.add_gradients(gradients, x, numbers(l1), numbers(l2))
+        there.add_gradients(gradients, x, sizes, numbers(l1), numbers(l2))
         expected = [a * torch.sign(each) + 2 * b * each for a, b, each in zip(l1, l2, x, strict=True)]
         for got, other in zip(gradients, expected, strict=True):
             torch.testing.assert_close(got, 2 + other)
         written = [torch.full_like(each, torch.nan) for each in x]
-        value = there.value(x, written, numbers(l1), numbers(l2))
+        value = there.value(x, written, sizes, numbers(l1), numbers(l2))
         wide = [each.double() for each in x]
         by_hand = sum(a * each.abs().sum() + b * each.square().sum() for a, b, each in zip(l1, l2, wide, strict=True))
         assert value == pytest.approx(by_hand.item(), rel=1e-6 if dtype == torch.float32 else 1e-13)
-        assert there.value(x, None, numbers(l1), numbers(l2)) == value
+        assert there.value(x, None, sizes, numbers(l1), numbers(l2)) == value
         for got, other in zip(written, expected, strict=True):
             torch.testing.assert_close(got, other)
-        there.write_gradients(written, x, numbers(l1), numbers(l2), -3.0)
+        there.write_gradients(written, x, sizes, numbers(l1), numbers(l2), -3.0)
         for got, other in zip(written, expected, strict=True):
             torch.testing.assert_close(got, -3 * other)
     finally:
@@ -51,7 +51,7 @@ def test_each_value_is_worked_on_once_by_any_number_of_threads(dtype, threads):
 
 def test_a_float32_sum_of_millions_is_exact_to_float32():
     x = torch.full((3_000_000,), 0.1)
-    value = library([x]).value([x], None, numbers([1.0]), numbers([0.0]))
+    value = library([x]).value([x], None, [x.numel()], numbers([1.0]), numbers([0.0]))
     assert value == pytest.approx(3_000_000 * float(torch.tensor(0.1)), rel=3e-7)
 
 
@@ -83,12 +83,12 @@ def test_special_numbers_are_shrunk_as_by_the_operations(number, squares):
 
 def test_what_is_not_behind_each_other_or_not_as_long_does_not_fit():
     x = torch.ones(4, 3)
-    assert fits(torch.float32, [x], [torch.ones(4, 3)])
-    assert not fits(torch.float32, [x.t()])
-    assert not fits(torch.float32, [x], [torch.ones(4, 2)])
-    assert not fits(torch.float32, [x], [torch.ones(4, 3, dtype=torch.float64)])
-    assert not fits(torch.float32, [x.to("meta")])
-    assert not fits(torch.float32, [x], [nn.Parameter(x).as_subclass(type("Own", (torch.Tensor,), {}))])
+    assert fitting_sizes(torch.float32, [x], [torch.ones(4, 3)]) == [12]
+    assert fitting_sizes(torch.float32, [x.t()]) is None
+    assert fitting_sizes(torch.float32, [x], [torch.ones(4, 2)]) is None
+    assert fitting_sizes(torch.float32, [x], [torch.ones(4, 3, dtype=torch.float64)]) is None
+    assert fitting_sizes(torch.float32, [x.to("meta")]) is None
+    assert fitting_sizes(torch.float32, [x], [nn.Parameter(x).as_subclass(type("Own", (torch.Tensor,), {}))]) is None
 
 
 def test_a_weight_that_was_given_other_data_is_worked_on_as_it_is():

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch._utils import _unflatten_dense_tensors
 
-from penalize.evaluation.native import fits, library, numbers
+from penalize.evaluation.native import fitting_sizes, library, numbers
 
 __all__ = ["Strengthened"]
 
@@ -37,9 +37,9 @@ class Strengthened:
 
         Beside it the gradients, if they are asked for and come in the same pass.
         """
-        if self.library is not None and fits(self.dtype, tensors):
+        if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
             gradients = _empty_like(tensors) if with_gradients else None
-            value = self.library.value(tensors, gradients, *self._strengths)
+            value = self.library.value(tensors, gradients, sizes, *self._strengths)
             return torch.tensor(value, dtype=self.wide), gradients
         # On CPUs norms in float32 lose digits of long rows.
         dtype = torch.float64 if tensors[0].device.type == "cpu" else self.wide
@@ -52,9 +52,9 @@ class Strengthened:
 
     def gradients(self, tensors: Tensors, factor: torch.Tensor) -> list[torch.Tensor]:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
-        if self.library is not None and fits(self.dtype, tensors):
+        if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
             found = _empty_like(tensors)
-            self.library.write_gradients(found, tensors, *self._strengths, float(factor))
+            self.library.write_gradients(found, tensors, sizes, *self._strengths, float(factor))
             return found
         # Multiplied in float32 at least, where a factor or a strength may be too small or too large for the dtype.
         wide = [tensor.to(self.wide) for tensor in tensors]
@@ -65,8 +65,8 @@ class Strengthened:
 
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        if self.library is not None and fits(self.dtype, tensors, gradients):
-            self.library.add_gradients(gradients, tensors, *self._strengths)
+        if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors, gradients)) is not None:
+            self.library.add_gradients(gradients, tensors, sizes, *self._strengths)
         else:
             self._add_by_operations(gradients, tensors)
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from penalize.evaluation.native import fits, library
+from penalize.evaluation.native import fitting_sizes, library
 
 __all__ = ["Shrinking", "StepSizes", "shrink_"]
 
@@ -54,9 +54,9 @@ class Shrinking:
             weights = [self.weights[index] for index in together]
             squares = [steps[index].squares for index in together]
             there = library(weights)
-            if there is not None and _fit(weights, squares):
+            if there is not None and (sizes := _fitting_sizes(weights, squares)) is not None:
                 settings = [(steps[i].scale, steps[i].inside, steps[i].outside, *self.strengths[i]) for i in together]
-                there.shrink(weights, squares, settings, [steps[index].rooted for index in together])
+                there.shrink(weights, squares, sizes, settings, [steps[index].rooted for index in together])
             else:
                 for index in together:
                     shrink_(self.weights[index], steps[index], *self.strengths[index])
@@ -69,9 +69,9 @@ class Shrinking:
         return list(found.values())
 
 
-def _fit(weights: Sequence[torch.Tensor], squares: Sequence[torch.Tensor | None]) -> bool:
+def _fitting_sizes(weights: Sequence[torch.Tensor], squares: Sequence[torch.Tensor | None]) -> list[int] | None:
     beside = [weight if square is None else square for weight, square in zip(weights, squares, strict=True)]
-    return fits(weights[0].dtype, weights, beside)
+    return fitting_sizes(weights[0].dtype, weights, beside)
 
 
 def shrink_(x: torch.Tensor, sizes: StepSizes, l1: float, l2: float) -> None:
