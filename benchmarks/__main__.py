@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks import compacting, fit, gradients, imports, keras_steps, memory, paths, saving, steps
+from benchmarks import compacting, fit, gradients, imports, keras_steps, memory, paths, saving, steps, zeros
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
 steps.main()
@@ -14,3 +14,4 @@ memory.main()
 paths.main()
 saving.main()
 compacting.main()
+zeros.main()
