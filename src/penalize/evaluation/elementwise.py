@@ -9,16 +9,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import torch
-from torch._utils import _unflatten_dense_tensors
 
 from penalize.evaluation.native import fitting_sizes, library, numbers
 
 __all__ = ["Strengthened"]
 
 Tensors = Sequence[torch.Tensor]
-
-SMALL = 2**14
-"""The gradients of tensors of up to so many values are made together, behind each other."""
 
 
 class Strengthened:
@@ -38,7 +34,7 @@ class Strengthened:
         Beside it the gradients, if they are asked for and come in the same pass.
         """
         if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
-            gradients = _empty_like(tensors) if with_gradients else None
+            gradients = list(map(torch.empty_like, tensors)) if with_gradients else None
             value = self.library.value(tensors, gradients, sizes, *self._strengths)
             return torch.tensor(value, dtype=self.wide), gradients
         # On CPUs norms in float32 lose digits of long rows.
@@ -53,7 +49,7 @@ class Strengthened:
     def gradients(self, tensors: Tensors, factor: torch.Tensor) -> list[torch.Tensor]:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
         if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
-            found = _empty_like(tensors)
+            found = list(map(torch.empty_like, tensors))
             self.library.write_gradients(found, tensors, sizes, *self._strengths, float(factor))
             return found
         # Multiplied in float32 at least, where a factor or a strength may be too small or too large for the dtype.
@@ -77,14 +73,6 @@ class Strengthened:
         for strength, indices in _by_value(self.l1).items():
             signs = torch._foreach_sign([tensors[index] for index in indices])
             torch._foreach_add_([gradients[index] for index in indices], signs, alpha=strength)
-
-
-def _empty_like(tensors: Tensors) -> list[torch.Tensor]:
-    """New tensors of these shapes. A system call for each of many small ones would take longer than filling them."""
-    small = [tensor for tensor in tensors if tensor.numel() <= SMALL]
-    row = torch.empty(sum(tensor.numel() for tensor in small), dtype=tensors[0].dtype)
-    parts = iter(_unflatten_dense_tensors(row, small)) if small else iter(())  # type: ignore[no-untyped-call]
-    return [next(parts) if tensor.numel() <= SMALL else torch.empty_like(tensor) for tensor in tensors]
 
 
 def _by_value(strengths: Sequence[float]) -> dict[float, list[int]]:

@@ -103,14 +103,15 @@ class Library:
         tensors: Tensors,
         squares: Sequence[torch.Tensor | None],
         sizes: list[int],
-        settings: Sequence[tuple[float, float, float, float, float]],
+        settings: Sequence[float],
         rooted: Sequence[bool],
     ) -> None:
-        """The proximal steps of the tensors, in place; `settings` are scale, inside, outside, l1 and l2 of each."""
+        """The proximal steps of the tensors, in place; scale, inside, outside, l1 and l2 of each in `settings`."""
         *lengths, threads = _lengths(sizes)
         places = (ctypes.c_void_p * len(tensors))(*(None if each is None else each.data_ptr() for each in squares))
-        flat = numbers([number for of_one in settings for number in of_one])
-        self._shrink(*lengths, _places(tensors), places, flat, (ctypes.c_int * len(rooted))(*rooted), threads)
+        self._shrink(
+            *lengths, _places(tensors), places, numbers(settings), (ctypes.c_int * len(rooted))(*rooted), threads
+        )
         torch.autograd.graph.increment_version(tensors)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
-from penalize.evaluation.native import fitting_sizes, library
+from penalize.evaluation.native import Library, fitting_sizes, library
 
 __all__ = ["Shrinking", "StepSizes", "shrink_"]
 
@@ -47,31 +47,37 @@ class Shrinking:
     def __init__(self, weights: Sequence[torch.Tensor], strengths: Sequence[tuple[float, float]]) -> None:
         self.weights = list(weights)
         self.strengths = list(strengths)
+        kinds: dict[Any, list[int]] = defaultdict(list)
+        for index, weight in enumerate(weights):
+            kinds[weight.dtype, weight.device].append(index)
+        self._kinds = [(library([self.weights[places[0]]]), places) for places in kinds.values()]
 
     def take(self, steps: dict[int, StepSizes]) -> None:
         """Shrink, in place, each weight whose place is in `steps`."""
-        for together in self._by_kind(steps):
-            weights = [self.weights[index] for index in together]
-            squares = [steps[index].squares for index in together]
-            there = library(weights)
-            if there is not None and (sizes := _fitting_sizes(weights, squares)) is not None:
-                settings = [(steps[i].scale, steps[i].inside, steps[i].outside, *self.strengths[i]) for i in together]
-                there.shrink(weights, squares, sizes, settings, [steps[index].rooted for index in together])
-            else:
+        for there, places in self._kinds:
+            together = [index for index in places if index in steps]
+            if there is None or not self._by_library(there, together, steps):
                 for index in together:
                     shrink_(self.weights[index], steps[index], *self.strengths[index])
 
-    def _by_kind(self, steps: dict[int, StepSizes]) -> list[list[int]]:
-        """The places in `steps` by dtype and device."""
-        found: dict[tuple[torch.dtype, torch.device], list[int]] = defaultdict(list)
-        for index in steps:
-            found[self.weights[index].dtype, self.weights[index].device].append(index)
-        return list(found.values())
+    def _by_library(self, there: Library, together: list[int], steps: dict[int, StepSizes]) -> bool:
+        """Whether the library could take these steps, and did."""
+        weights = [self.weights[index] for index in together]
+        squares = [steps[index].squares for index in together]
+        sizes = _fitting_sizes(weights, squares)
+        if sizes is None:
+            return False
+        settings: list[float] = []
+        for index in together:
+            scale, _, inside, outside, _ = steps[index]
+            settings += (scale, inside, outside, *self.strengths[index])
+        there.shrink(weights, squares, sizes, settings, [steps[index].rooted for index in together])
+        return True
 
 
 def _fitting_sizes(weights: Sequence[torch.Tensor], squares: Sequence[torch.Tensor | None]) -> list[int] | None:
     beside = [weight if square is None else square for weight, square in zip(weights, squares, strict=True)]
-    return fitting_sizes(weights[0].dtype, weights, beside)
+    return fitting_sizes(weights[0].dtype, weights, beside) if weights else []
 
 
 def shrink_(x: torch.Tensor, sizes: StepSizes, l1: float, l2: float) -> None:
