@@ -60,7 +60,7 @@ def test_a_float32_sum_of_millions_is_exact_to_float32():
 def test_special_numbers_are_what_the_operations_make_of_them(number, strengths):
     weight = torch.tensor([number, 1.0, number])
     with_library, without = (Strengthened([strengths[0]], [strengths[1]], [weight]) for _ in range(2))
-    without.library = None
+    without.kernels = None
     found, expected = torch.ones(3), torch.ones(3)
     with_library.add_gradients([found], [weight])
     without.add_gradients([expected], [weight])

@@ -2,13 +2,14 @@
 
 from penalize.evaluation.fused import Group, WeightPenalties
 from penalize.evaluation.reference import activity_losses, total, weight_losses
-from penalize.evaluation.report import Report, ReportRow, as_lines, report
+from penalize.evaluation.report import Report, ReportRow, Rows, as_lines, report
 from penalize.evaluation.shrinking import Shrinking, StepSizes
 
 __all__ = [
     "Group",
     "Report",
     "ReportRow",
+    "Rows",
     "Shrinking",
     "StepSizes",
     "WeightPenalties",

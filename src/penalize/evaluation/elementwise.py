@@ -25,7 +25,7 @@ class Strengthened:
         self.l2 = list(l2)
         self.dtype = tensors[0].dtype
         self.wide = self.dtype if self.dtype in (torch.float32, torch.float64) else torch.float32
-        self.library = library(tensors)
+        self.kernels = library(tensors)
         self._strengths = numbers(self.l1), numbers(self.l2)
 
     def forward(self, tensors: Tensors, with_gradients: bool) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
@@ -33,9 +33,9 @@ class Strengthened:
 
         Beside it the gradients, if they are asked for and come in the same pass.
         """
-        if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
+        if self.kernels is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
             gradients = list(map(torch.empty_like, tensors)) if with_gradients else None
-            value = self.library.value(tensors, gradients, sizes, *self._strengths)
+            value = self.kernels.value(tensors, gradients, sizes, *self._strengths)
             return torch.tensor(value, dtype=self.wide), gradients
         # On CPUs norms in float32 lose digits of long rows.
         dtype = torch.float64 if tensors[0].device.type == "cpu" else self.wide
@@ -48,9 +48,9 @@ class Strengthened:
 
     def gradients(self, tensors: Tensors, factor: torch.Tensor) -> list[torch.Tensor]:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
-        if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
+        if self.kernels is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
             found = list(map(torch.empty_like, tensors))
-            self.library.write_gradients(found, tensors, sizes, *self._strengths, float(factor))
+            self.kernels.write_gradients(found, tensors, sizes, *self._strengths, float(factor))
             return found
         # Multiplied in float32 at least, where a factor or a strength may be too small or too large for the dtype.
         wide = [tensor.to(self.wide) for tensor in tensors]
@@ -61,8 +61,8 @@ class Strengthened:
 
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        if self.library is not None and (sizes := fitting_sizes(self.dtype, tensors, gradients)) is not None:
-            self.library.add_gradients(gradients, tensors, sizes, *self._strengths)
+        if self.kernels is not None and (sizes := fitting_sizes(self.dtype, tensors, gradients)) is not None:
+            self.kernels.add_gradients(gradients, tensors, sizes, *self._strengths)
         else:
             self._add_by_operations(gradients, tensors)
 
