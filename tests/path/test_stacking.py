@@ -226,3 +226,42 @@ def test_a_loss_of_ones_own_and_one_model_at_a_time_give_the_same():
     np.testing.assert_allclose(single.val_loss, expected.val_loss[4:5], rtol=1e-9)
     np.testing.assert_allclose(single.train_loss, expected.train_loss[4:5], rtol=1e-9)
     assert single.zeros[0] == expected.zeros[4]
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_chain_is_what_vmap_makes_of_the_model(training):
+    job = job_of(dropping, {"*.weight": L1(1.0), "*.bias": L2(1.0)})
+    stack = StackedModels(job, job.pairs)
+    stack.model.train(training)
+    generator = torch.Generator().manual_seed(0)
+    for weight in stack.trained.values():
+        weight += torch.randn(weight.shape, generator=generator, dtype=weight.dtype)
+    x = torch.randn(9, 5, 13, generator=generator, dtype=torch.float64)
+    y = torch.randint(3, (9, 5), generator=generator)
+    found = []
+    for calls in (stack.calls, ByVmap(stack.model, stack.paid, job)):
+        torch.manual_seed(5)
+        found.append({**calls.gradients(stack, x, y), "outputs": calls.outputs(stack, x[0])[0]})
+    assert type(stack.calls) is ByChain
+    for name, tensor in found[0].items():
+        torch.testing.assert_close(tensor, found[1][name], rtol=1e-10, atol=1e-12)
+        assert tensor.abs().max() > 0
+
+
+def test_what_is_watched_or_shaped_otherwise_is_no_chain():
+    from penalize.path.chain import chain_of
+
+    class Own(nn.Linear):
+        pass
+
+    assert chain_of(nn.Linear(3, 1), [3]) is not None
+    assert chain_of(nn.Sequential(nn.Flatten(), nn.Linear(12, 1)), [3, 4]) is not None
+    assert chain_of(nn.Sequential(nn.Linear(4, 1)), [3, 4]) is None
+    assert chain_of(nn.Sequential(nn.Flatten(2), nn.Linear(12, 1)), [3, 4]) is None
+    assert chain_of(Own(3, 1), [3]) is None
+    for other in (nn.Softmax(-1), nn.PReLU(), nn.BatchNorm1d(3), nn.RReLU(), nn.LayerNorm(3)):
+        assert chain_of(nn.Sequential(nn.Linear(3, 3), other), [3]) is None
+    hooked = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+    hooked[1].register_forward_hook(lambda module, args, output: None)
+    assert chain_of(hooked, [3]) is None
+    assert chain_of(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))), [3]) is None

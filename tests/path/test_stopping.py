@@ -5,9 +5,11 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_wine
 from tests.path.test_stacking import job_of, normalized, perceptron, trained_alone
 
 from penalize.errors import ArgumentError, PenalizeError
+from penalize.path import regularization_path
 from penalize.path.chunk import train_chunk
 from penalize.path.job import plan_chunks, stages
 from penalize.path.objective import SCORES, Score, choose_loss, choose_score, data_loss
@@ -123,3 +125,45 @@ def test_scores_and_losses_that_cannot_be_used():
         Score("own", lambda output, y: 1 / 0)(torch.ones(1), torch.ones(1))
     assert np.isnan(Score("own", lambda output, y: float("nan"))(torch.ones(1), torch.ones(1)))
     assert data_loss(torch.ones(2, 1), torch.zeros(2), "regression") == 1
+
+
+def test_a_score_that_is_nan_marks_its_strengths_and_is_never_chosen():
+    x, y = load_wine(return_X_y=True)
+
+    def share_of_first(output, y):
+        first = float((output.argmax(-1) == 0).double().mean())
+        return float("nan") if first < 0.2 else 1 - first
+
+    path = regularization_path(
+        perceptron, x, y, weights={"*.weight": L2(1.0)}, strengths=[1e-3, 1.0], folds=3, epochs=2, score=share_of_first
+    )
+    assert path.score_name == "share_of_first"
+    marked = np.isnan(path.fold_scores).any(1)
+    np.testing.assert_array_equal(np.isnan(path.score), marked)
+    assert marked.any()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"loss": lambda output, y: 1 / 0}, "loss fails on output .2, 3. and y .2,.: ZeroDivisionError"),
+        ({"loss": lambda output, y: 3.0}, "loss must return one number that has a gradient, .* got 3.0"),
+        ({"loss": lambda output, y: output.sum(1)}, r"got a tensor of shape \(2,\)"),
+        ({"loss": lambda output, y: output.argmax(-1).sum()}, "got a number without gradient"),
+        ({"early_stopping": 0}, "early_stopping must be an integer >= 1, got 0"),
+        ({"warm_start": 1}, "warm_start must be True or False, got 1"),
+        ({"memory": -1}, "memory must be a number > 0, got -1"),
+        ({"processes": 0}, "processes must be an integer >= 1, got 0"),
+        ({"chunk": "many"}, "chunk must be an integer >= 1, got 'many'"),
+        ({"backend": "cloud"}, "backend must be .*, got 'cloud'"),
+        (
+            {"model": normalized, "batch_size": 39},
+            r"a training step of this model fails on a batch of 1 rows \(batch_size=39",
+        ),
+    ],
+)
+def test_bad_settings_are_found_before_training(changed, message):
+    x, y = load_wine(return_X_y=True)
+    settings = {"model": perceptron, "weights": {"0.weight": L2(1.0)}, "strengths": [0.1], "folds": 3, **changed}
+    with pytest.raises(ArgumentError, match=message):
+        regularization_path(settings.pop("model"), x, y, **settings)

@@ -14,7 +14,7 @@ from torch.func import vmap
 from penalize.arguments import choice
 from penalize.errors import ArgumentError, PenalizeError
 
-__all__ = ["SCORES", "Loss", "Score", "choose_loss", "choose_score", "data_loss", "stacked_losses"]
+__all__ = ["SCORES", "Loss", "Score", "check_loss", "choose_loss", "choose_score", "data_loss", "stacked_losses"]
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -42,6 +42,19 @@ def choose_loss(loss: Any, task: str) -> Loss:
         chosen: Loss = loss
         return chosen
     raise ArgumentError(f'loss must be "auto" or a function (output, y) -> mean loss, got {loss!r:.80}')
+
+
+def check_loss(loss: Loss, output: torch.Tensor, y: torch.Tensor) -> None:
+    """ArgumentError unless the loss of an output that has a gradient is one number that has one, too."""
+    try:
+        value = loss(output, y)
+    except Exception as error:
+        shapes = f"output {tuple(output.shape)} and y {tuple(y.shape)}"
+        raise ArgumentError(f"loss fails on {shapes}: {type(error).__name__}: {error}") from error
+    if not (isinstance(value, torch.Tensor) and value.shape == () and value.requires_grad):
+        shown = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"{value!r:.80}"
+        shown = "a number without gradient" if isinstance(value, torch.Tensor) and value.shape == () else shown
+        raise ArgumentError(f"loss must return one number that has a gradient, a mean over rows, got {shown}")
 
 
 def stacked_losses(loss: Loss, outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

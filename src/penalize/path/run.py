@@ -26,7 +26,7 @@ from penalize.path.folds import Folds, split
 from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
 from penalize.path.job import Chunk, Job, Training, plan_chunks, stages
 from penalize.path.making import attached_penalties, made_model
-from penalize.path.objective import choose_loss, choose_score
+from penalize.path.objective import check_loss, choose_loss, choose_score
 from penalize.path.optimization import choose_optimizer
 from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
@@ -180,7 +180,9 @@ def regularization_path(
     source, targets = read_source(x), read_targets(y, task)
     base = made_model(model, seed, source.shape[0] if len(source.shape) == 1 else source.shape, targets.outputs)
     data = split(source, targets, folds, seed, next(base.parameters()).dtype)
-    _check_output(base, data)
+    output = _checked_output(base, data)
+    chosen_loss = choose_loss(loss, data.task)
+    check_loss(chosen_loss, output.requires_grad_(), data.y[0, :2])
     penalties = attached_penalties(base, weights, activity, proximal)
     zeroing = None
     if grid is None:
@@ -190,7 +192,7 @@ def regularization_path(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=chosen_optimizer,
-        loss=choose_loss(loss, data.task),
+        loss=chosen_loss,
         score=choose_score(score, data.task),
         seed=seed,
         early_stopping=early_stopping,
@@ -299,17 +301,16 @@ def _clear_errors() -> Iterator[None]:
         raise PenalizeError(f"training failed: {type(error).__name__}: {error}") from error
 
 
-def _check_output(base: nn.Module, data: Folds) -> None:
+def _checked_output(base: nn.Module, data: Folds) -> torch.Tensor:
     base.eval()
     shape_in = tuple(data.x[0, :2].shape)
     try:
         with torch.no_grad():
-            output = base(data.x[0, :2])
+            output: Any = base(data.x[0, :2])
     except Exception as error:
         raise DataError(f"the model cannot take inputs of shape {shape_in}: {error}") from error
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     allowed = [(2, data.classes)] if data.task == "classification" else [(2, 1), (2,)]
-    if shape not in allowed:
-        raise DataError(
-            f"{data.task} of {data.classes} needs a model output of shape {allowed[0]} for 2 rows, got {shape}"
-        )
+    if isinstance(output, torch.Tensor) and shape in allowed:
+        return output
+    raise DataError(f"{data.task} of {data.classes} needs a model output of shape {allowed[0]} for 2 rows, got {shape}")

@@ -14,7 +14,8 @@ from penalize.path.scoring import rows_at_once
 __all__ = ["chunk_size", "model_bytes"]
 
 MEBIBYTE = 2**20
-# Measured on two cores: the time of a model-step is lowest near so many multiplications in a stack's forward pass.
+# Measured on one thread: a model-step takes least near so many multiplications in the forward
+# pass of a stack (32 to 64 perceptrons 64-64-64-10 at batch size 32, 256 or more of 64-16-10).
 FAST = 10_000_000
 LEAST, MOST = 32, 256
 # What libraries take for themselves when they first compute.

@@ -7,6 +7,7 @@ import warnings
 
 import torch
 
+from penalize.errors import DataError, PenalizeError
 from penalize.path.job import Chunk, Job
 from penalize.path.stacked import StackedModels, Tensors
 
@@ -21,7 +22,7 @@ def why_not_stacked(job: Job) -> str | None:
     """What hinders models of this job from being trained in a stack; None when nothing does.
 
     The first step of two models, with different weights, strengths and (where there are more) folds, is compared with
-    that of each alone: its gradients, and what it leaves in buffers.
+    that of each alone: its gradients, and what it leaves in buffers. DataError for a model that fails alone, too.
     """
     chunk: Chunk = ((len(job.strengths) - 1, 0), (0, len(job.data) - 1))
     stack = StackedModels(job, chunk)
@@ -35,6 +36,10 @@ def why_not_stacked(job: Job) -> str | None:
     stack.model.train()
     with torch.random.fork_rng(devices=[]):
         expected = [_alone(job, chunk, stack, member, x, y) for member in range(len(chunk))]
+        last = len(job.data.epoch_rows(0)[0]) % job.training.batch_size
+        if 0 < last < len(rows[0]):
+            # What takes the averages of a batch may fail on a single row.
+            _alone(job, chunk, stack, 0, x[:, :last], y[:, :last])
         torch.manual_seed(0)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -60,5 +65,13 @@ def _alone(job: Job, chunk: Chunk, stack: StackedModels, member: int, x: torch.T
     alone.put(torch.tensor([0]), stack, torch.tensor([member]))
     alone.model.train()
     torch.manual_seed(0)
-    gradients = alone.gradients(x[member : member + 1], y[member : member + 1])
+    try:
+        gradients = alone.gradients(x[member : member + 1], y[member : member + 1])
+    except PenalizeError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"a training step of this model fails on a batch of {x.shape[1]} rows (batch_size="
+            f"{job.training.batch_size}): {type(error).__name__}: {error}"
+        ) from error
     return {name: tensor[0] for name, tensor in {**gradients, **alone.buffers}.items()}
