@@ -1,7 +1,8 @@
 """The same regularization path through penalize and through what people do now: wall time, model-steps, best score.
 
 `python -m benchmarks.comparison` is a small job, `--full` that of 32 strengths x 5 folds, a quarter of an hour a turn;
-other sizes by `--strengths`, `--folds`, `--epochs`, `--turns`. Each way runs in a process of its own; all take turns.
+other sizes by `--strengths`, `--folds`, `--epochs`, `--turns`, and `--ways "plain,Keras on torch"` for these alone beside
+penalize (parts of names). Each way runs in a process of its own; all take turns.
 Imports and the first use of a library are not counted, building and compiling each model is, where a library does that.
 scikit-learn's search runs in two processes. LassoNet has its own penalty, of features, and its own path.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 from rich.console import Console
@@ -30,17 +32,21 @@ WAYS = {
 }
 
 
-def main(task: Task = SMALL, turns: int = 2) -> None:
-    """Print the table of a task."""
+def main(task: Task = SMALL, turns: int = 2, only: Sequence[str] = ("",)) -> None:
+    """Print the table of a task, of penalize and of the ways in whose names one of `only` stands."""
     sizes = [str(size) for size in (task.strengths, task.folds, task.epochs)]
     peers, left_out = {}, {}
     for name, (way, library) in WAYS.items():
+        if name != OURS and not any(part in name for part in only):
+            continue
         if find_spec(library) is None:
             left_out[name] = f"{library} is not installed"
         else:
             peers[name] = Peer("benchmarks.comparison_ways", (way, *sizes))
     for backend in BACKENDS:
         name, lacking = f"Keras on {backend}", missing(backend)
+        if not any(part in name for part in only):
+            continue
         if lacking:
             left_out[name] = lacking
         else:
@@ -75,7 +81,8 @@ if __name__ == "__main__":
     for size in ("strengths", "folds", "epochs"):
         parser.add_argument(f"--{size}", type=int)
     parser.add_argument("--turns", type=int, default=2)
+    parser.add_argument("--ways", default="", help="parts of the names of ways, with commas; all by default")
     given = parser.parse_args()
     start = FULL if given.full else SMALL
     asked = {size: getattr(given, size) or getattr(start, size) for size in ("strengths", "folds", "epochs")}
-    main(Task(**asked), given.turns)
+    main(Task(**asked), given.turns, given.ways.split(","))

@@ -124,10 +124,11 @@ def _next(
 ) -> Iterator[str]:
     """Lines to type; `alone` names the penalty where there were several."""
     settings = path.settings
-    if settings.get("penalties"):
+    penalties = settings.get("penalties")
+    if isinstance(penalties, Mapping) and penalties:
         yield html.paragraph("Put the penalty on your own model, at the best strength:")
         proximal = bool(settings.get("proximal", False))
-        yield html.code(attach_lines(settings["penalties"], settings.get("outputs", ()), best, proximal))
+        yield html.code(attach_lines(penalties, settings.get("outputs", ()), best, proximal))
         simpler = f" For the simpler model take {best_1se!r} instead." if best_1se != best else ""
         yield html.paragraph(
             "Names are those of the model of this path. The strength fits a mean loss over the batch and inputs scaled "

@@ -42,6 +42,7 @@ def attach_lines(
     # at each step of the training
     loss = criterion(model(x), y) + penalties.loss()
     """
+    penalties = {str(name): str(text) for name, text in penalties.items()}
     scaled = {name: _scaled(text, strength) for name, text in penalties.items()}
     known = sorted({text.partition("(")[0] for text in scaled.values() if text is not None})
     lines = ["import penalize", *([f"from penalize.regularizers import {', '.join(known)}"] if known else []), ""]
@@ -140,8 +141,8 @@ def _parsed(text: str) -> Regularizer | None:
         if not (isinstance(cls, type) and issubclass(cls, Regularizer)):
             return None
         made: Regularizer = cls(**{str(word.arg): ast.literal_eval(word.value) for word in call.keywords})
-    except (SyntaxError, ValueError, TypeError):
-        return None
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return None  # it may come from a file that somebody else wrote
     return made
 
 
