@@ -271,6 +271,8 @@ def test_questions_that_have_no_answer():
     path.fits.weights["weight"][0, 0, 0] = torch.nan
     with pytest.raises(DataError, match=r"the model of strength 0\.1 did not stay finite"):
         path.model(0.1)
+    with pytest.raises(DataError, match=r"the model of strength 0\.1 did not stay finite"):
+        path.selected_features(0.1)
     losses = np.zeros((2, 2))
     bare = RegularizationPath(np.array([0.1, 1.0]), losses, losses, losses, losses, "accuracy")
     with pytest.raises(ArgumentError, match="this path does not know its data any more"):

@@ -11,11 +11,10 @@ from typing import Any
 from torch import nn
 
 from penalize.arguments import integer
-from penalize.binding import attach
 from penalize.errors import ArgumentError, InterruptedTrainingError, naming, nearest
 from penalize.path.comparison import PenaltyComparison
 from penalize.path.grid import check_strengths
-from penalize.path.making import made_model
+from penalize.path.making import attached_penalties, made_model
 from penalize.path.mixing import check_mixing, has_mixture, mixed
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
@@ -85,7 +84,8 @@ def compare_penalties(
     base = made_model(model, integer("seed", settings.get("seed", 0), least=0) % 2**32, features, targets.outputs)
     for name, (own, _) in plans.items():
         with naming(f"penalty {name!r}"):
-            attach(copy.deepcopy(base), own.get("weights"), own.get("activity"))
+            proximal = own.get("proximal", settings.get("proximal", False))
+            attached_penalties(copy.deepcopy(base), own.get("weights"), own.get("activity"), proximal)
             if own.get("strengths") is not None:
                 check_strengths(own["strengths"])
     resume = settings.pop("resume", None)

@@ -53,8 +53,7 @@ class Refit:
                 "model(strength) needs the module that was trained, which files do not hold: "
                 "RegularizationPath.load(directory, model=...) with the module or the function that makes it"
             )
-        if not all(bool(stacked[place].isfinite().all()) for stacked in self.weights.values()):
-            raise DataError(f"the model of strength {self.strengths[place]:.6g} did not stay finite on all rows")
+        self._check_finite(place)
         model = copy.deepcopy(self.model)
         with torch.no_grad():
             for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
@@ -77,6 +76,7 @@ class Refit:
                 "selected_features needs a penalty on the weight of the linear layer that takes the inputs themselves; "
                 f"penalized are {', '.join(self.penalized) or 'no weights'}"
             )
+        self._check_finite(place)
         weight = self.weights[self.input_weight][place]
         return [int(feature) for feature in torch.nonzero((weight != 0).any(dim=0)).flatten()]
 
@@ -102,6 +102,10 @@ class Refit:
         )
 
     __hash__ = None  # type: ignore[assignment]
+
+    def _check_finite(self, place: int) -> None:
+        if not all(bool(stacked[place].isfinite().all()) for stacked in self.weights.values()):
+            raise DataError(f"the model of strength {self.strengths[place]:.6g} did not stay finite on all rows")
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """All arrays by name, as they are saved."""

@@ -1,4 +1,4 @@
-"""The module that a person gives, or a function that makes one, as a path takes it."""
+"""The module that a person gives, or a function that makes one, as a path takes it, and its penalties."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.binding import attached
+from penalize.binding import Penalties, attach, attached
 from penalize.errors import ArgumentError
+from penalize.path.penalized import proximal_targets
+from penalize.placement import Rules, WeightTarget
 
-__all__ = ["made_again", "made_model"]
+__all__ = ["attached_penalties", "made_again", "made_model"]
 
 
 def made_model(model: Any, seed: int, features: int | tuple[int, ...] = 0, outputs: int = 0) -> nn.Module:
@@ -51,6 +53,18 @@ def made_again(model: Any, settings: Mapping[str, Any]) -> nn.Module:
     shape = [size for size in features if type(size) is int] if isinstance(features, list) else []
     outputs = len(classes) if isinstance(classes, list) else 1
     return made_model(model, 0, shape[0] if len(shape) == 1 else tuple(shape), outputs)
+
+
+def attached_penalties(base: nn.Module, weights: Rules | None, activity: Rules | None, proximal: Any) -> Penalties:
+    """Put the penalties on the model. Raises what `attach` does, and ArgumentError where a path has none to vary."""
+    if not isinstance(proximal, bool):
+        raise ArgumentError(f"proximal must be True or False, got {proximal!r:.80}")
+    penalties = attach(base, weights=weights, activity=activity)
+    if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
+        raise ArgumentError("there is no penalty to vary: weights and activity exclude everything, or all is frozen")
+    if proximal and not proximal_targets(base, penalties):
+        raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
+    return penalties
 
 
 def _requires_arguments(function: Callable[..., Any]) -> bool:

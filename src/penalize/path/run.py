@@ -20,16 +20,14 @@ from torch import nn
 
 import penalize
 from penalize.arguments import integer, number
-from penalize.binding import Penalties, attach
 from penalize.errors import ArgumentError, DataError, InterruptedTrainingError, PenalizeError
 from penalize.path.backends import Backend, choose_backend
 from penalize.path.folds import Folds, split
 from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
 from penalize.path.job import Chunk, Job, Training, plan_chunks, stages
-from penalize.path.making import made_model
+from penalize.path.making import attached_penalties, made_model
 from penalize.path.objective import choose_loss, choose_score
 from penalize.path.optimization import choose_optimizer
-from penalize.path.penalized import proximal_targets
 from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
 from penalize.path.sizes import chunk_size
@@ -39,7 +37,7 @@ from penalize.path.store import Stored, open_store
 from penalize.path.targets import read_targets
 from penalize.path.workers import cannot_be_sent
 from penalize.path.zeroing import zeroing_strength
-from penalize.placement import ActivityTarget, Rules, WeightTarget
+from penalize.placement import ActivityTarget, Rules
 from penalize.progress import progress_bar
 
 __all__ = ["regularization_path"]
@@ -96,7 +94,9 @@ def regularization_path(
     strengths
         Positive numbers. By default 24, evenly spaced in their logarithms: for an L1, L1L2 or GroupLasso penalty on the
         weight of a model that is one `nn.Linear`, the 4 decades below the strength that makes it zero in every fold
-        (`penalize.path.zeroing`); else from 1e-6 to 1.
+        (`penalize.path.zeroing`); else from 1e-6 to 1. The mean squared error has no factor one half: in scikit-learn's
+        terms, `alpha` of a Lasso is strength * l1 / 2; of an elastic net of L1L2(l1, l2), alpha * l1_ratio is
+        strength * l1 / 2, and alpha * (1 - l1_ratio) is strength * l2.
     folds, epochs, batch_size, seed
         Of the cross-validation and the training. Folds are stratified for classification.
     optimizer, learning_rate
@@ -174,15 +174,14 @@ def regularization_path(
         number("memory", memory, 0.0, above=True)
     if integer("seed", seed, least=0) >= 2**32:
         raise ArgumentError(f"seed must be below 2**32, got {seed!r}")
-    for name, flag in (("proximal", proximal), ("warm_start", warm_start)):
-        if not isinstance(flag, bool):
-            raise ArgumentError(f"{name} must be True or False, got {flag!r:.80}")
+    if not isinstance(warm_start, bool):
+        raise ArgumentError(f"warm_start must be True or False, got {warm_start!r:.80}")
     chosen_optimizer = choose_optimizer(optimizer, number("learning_rate", learning_rate, 0.0, above=True))
     source, targets = read_source(x), read_targets(y, task)
     base = made_model(model, seed, source.shape[0] if len(source.shape) == 1 else source.shape, targets.outputs)
     data = split(source, targets, folds, seed, next(base.parameters()).dtype)
     _check_output(base, data)
-    penalties = _attached(base, weights, activity, proximal)
+    penalties = attached_penalties(base, weights, activity, proximal)
     zeroing = None
     if grid is None:
         zeroing = zeroing_strength(base, penalties, data) if loss == "auto" else None
@@ -242,15 +241,6 @@ def regularization_path(
         settings={name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()},
         all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
-
-
-def _attached(base: nn.Module, weights: Rules | None, activity: Rules | None, proximal: bool) -> Penalties:
-    penalties = attach(base, weights=weights, activity=activity)
-    if all(isinstance(target, WeightTarget) and target.frozen for target in penalties.values()):
-        raise ArgumentError("there is no penalty to vary: weights and activity exclude everything, or all is frozen")
-    if proximal and not proximal_targets(base, penalties):
-        raise ArgumentError("proximal=True needs a penalty of weights that has a proximal step, such as L1")
-    return penalties
 
 
 def _stacked_or_not(job: Job, processes: int | None) -> tuple[Job, int]:
