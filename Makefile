@@ -4,6 +4,8 @@
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
+# What an installation is made of: it is made again when one of them changed.
+SOURCES := pyproject.toml constraints.txt hatch_build.py $(wildcard src/penalize/evaluation/kernels.[ch])
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: demo test bench clean
@@ -26,17 +28,17 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-demo: $(SOURCES) | $(BIN)/python
 	$(INSTALL) torch
 	$(INSTALL) -e '.[path]'
 	touch $@
 
-$(VENV)/.installed-test: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-test: $(SOURCES) | $(BIN)/python
 	$(INSTALL) torch
 	$(INSTALL) -e '.[all,test]'
 	touch $@ $(VENV)/.installed-demo
 
-$(VENV)/.installed-bench: pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.installed-bench: $(SOURCES) | $(BIN)/python
 	$(INSTALL) torch
 	$(INSTALL) -e '.[bench]'
 	touch $@ $(VENV)/.installed-demo

@@ -2,7 +2,7 @@
 
 import torch
 
-from benchmarks import compacting, comparison, fit, gradients, imports, keras_steps, memory, paths, saving, steps
+from benchmarks import compacting, comparison, fit, gradients, imports, keras_steps, memory, paths, saving, steps, zeros
 
 print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; ratios are medians of turns in this run")
 steps.main()
@@ -15,3 +15,4 @@ paths.main()
 comparison.main()
 saving.main()
 compacting.main()
+zeros.main()

@@ -1,7 +1,7 @@
 """The same regularization path through penalize and through what people do now: wall time, model-steps, best score.
 
 `python -m benchmarks.comparison` is a small job, `--full` that of 32 strengths x 5 folds, a quarter of an hour a turn;
-other sizes by `--strengths`, `--folds`, `--epochs`, `--turns`, and `--ways "plain,Keras on torch"` for these alone beside
+other sizes by `--strengths`, `--folds`, `--epochs`, `--turns`. `--ways "plain,Keras on torch"` are these alone beside
 penalize (parts of names). Each way runs in a process of its own; all take turns.
 Imports and the first use of a library are not counted, building and compiling each model is, where a library does that.
 scikit-learn's search runs in two processes. LassoNet has its own penalty, of features, and its own path.

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.saving import memory
 
-WAYS = ("none", "bind()", "bind(), compile()", "loss()", "loss(), compile()", "by hand")
+WAYS = ("none", "bind()", "loss()", "by hand")
 SIZE = 2500
 """Four square layers of this size: 100 MB of weights."""
 
@@ -46,22 +46,19 @@ def train(way: str) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(*(nn.Linear(SIZE, SIZE, bias=False) for _ in range(4)))
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9)
-    kind, _, compiled = way.partition(", ")
     penalties = penalize.attach(model, weights={"*": L1L2(1e-6, 1e-5)})
-    if compiled:
-        penalties.compile()
-    if kind == "bind()":
+    if way == "bind()":
         penalties.bind(optimizer)
     x = torch.randn(8, SIZE)
-    # From here on: what stood before, the compiler among it, is not what is measured.
+    # From here on: what stood before is not what is measured.
     before = memory("VmRSS") - 4 * SIZE**2 * 4 / 1e6
     Path("/proc/self/clear_refs").write_text("5")
     for _ in range(4):
         optimizer.zero_grad()
         loss = model(x).square().mean()
-        if kind == "loss()":
+        if way == "loss()":
             loss = loss + penalties.loss()
-        elif kind == "by hand":
+        elif way == "by hand":
             for weight in model.parameters():
                 loss = loss + 1e-6 * weight.abs().sum() + 1e-5 * weight.square().sum()
         loss.backward()

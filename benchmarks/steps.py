@@ -16,11 +16,8 @@ KERNELS, BIASES, ACTIVITY = L1L2(1e-5, 1e-4), L2(1e-4), L1(1e-6)
 MODES = (
     "none",
     "bind()",
-    "bind(), compile()",
     "bind(proximal=True)",
-    "bind(proximal=True), compile()",
     "loss()",
-    "loss(), compile()",
     "by hand",
     "bind() + activity",
     "loss() + activity",
@@ -75,7 +72,6 @@ def step(mode: str, make: Callable[[], tuple[nn.Module, torch.Tensor]]) -> Calla
     y = torch.randint(0, 10, (len(x),))
     optimizer = torch.optim.Adam(model.parameters(), fused=True)
     kind, _, activity = mode.partition(" + ")
-    kind, _, compiled = kind.partition(", ")
     matrices = [p for p in model.parameters() if p.ndim > 1]
     vectors = [p for p in model.parameters() if p.ndim == 1]
     penalized = [module for module in model.modules() if isinstance(module, nn.ReLU | nn.TransformerEncoderLayer)]
@@ -87,8 +83,6 @@ def step(mode: str, make: Callable[[], tuple[nn.Module, torch.Tensor]]) -> Calla
             weights={lambda name, p: p.ndim > 1: KERNELS, lambda name, p: p.ndim == 1: BIASES},
             activity={(lambda name, module: module in penalized): ACTIVITY} if activity else None,
         )
-        if compiled:
-            penalties.compile()
         if kind != "loss()":
             penalties.bind(optimizer, proximal=kind == "bind(proximal=True)")
     elif activity:

@@ -1,6 +1,5 @@
 """Proximal steps: exact zeros where the solution has them, and each pitfall that would move the solution."""
 
-import shutil
 import warnings
 
 import numpy as np
@@ -14,12 +13,11 @@ import penalize
 from penalize import layers
 from penalize.binding.step_sizes import step_sizes
 from penalize.errors import BindError
-from penalize.evaluation.chunks import SMALL
+from penalize.evaluation import native
 from penalize.evaluation.shrinking import StepSizes, shrink_
 from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer, Regularizer
 from tests.binding.lasso import Lasso
 
-needs_compiler = pytest.mark.skipif(shutil.which("c++") is None and shutil.which("g++") is None, reason="no compiler")
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 
 DIABETES = load_diabetes(return_X_y=True)
@@ -329,23 +327,25 @@ def test_shrinking_is_the_regularizers_own_proximal_step(regularizer, rooted):
 
 
 def some_network(dtype):
-    """Weights that go together in a row, ones that are too large for it, and one that is turned."""
+    """Weights that one thread works on, ones that are shared among threads, and one that is turned."""
     torch.manual_seed(0)
-    model = nn.ParameterList([torch.randn(shape, dtype=dtype) for shape in ((3, 5), (7,), (SMALL + 1,), (2, 70, 130))])
+    model = nn.ParameterList([torch.randn(shape, dtype=dtype) for shape in ((3, 5), (7,), (2**14 + 1,), (2, 70, 130))])
     model.append(nn.Parameter(torch.randn(6, 4, dtype=dtype).t()))
     return model
 
 
-@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=needs_compiler)])
+@pytest.mark.parametrize("with_library", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop of Keras", "Adamax"])
-def test_steps_on_many_weights_are_those_on_each(name, compiled):
-    """Small weights go together, large ones through generated kernels: as each regularizer's own proximal step."""
+def test_steps_on_many_weights_are_those_on_each(name, turned, with_library, monkeypatch):
+    """By the compiled library and without it: as each regularizer's own proximal step."""
+    if not with_library:
+        monkeypatch.setattr(native, "_LOADED", None)
     rules = {"0": L1(0.3), "1": L1L2(0.1, 0.2), "2": L2(0.4), "3": L1L2(0.2, 0.1), "4": L1(0.1)}
-    models = [some_network(torch.float64) for _ in range(2)]
+    # With a turned weight among them the library does none.
+    models = [some_network(torch.float64)[: 5 if turned else 4] for _ in range(2)]
     optimizers = [METHODS[name](model.parameters(), 0.01) for model in models]
-    penalties = penalize.attach(models[0], weights=rules)
-    if compiled:
-        penalties.compile()
+    penalties = penalize.attach(models[0], weights={key: rules[key] for key, _ in models[0].named_parameters()})
     penalties.bind(optimizers[0], proximal=True)
     for step in range(4):
         for index, parameters in enumerate(zip(models[0], models[1], strict=True)):

@@ -9,10 +9,10 @@ from torch import nn
 
 import penalize
 from penalize.evaluation import weight_losses
-from penalize.evaluation.chunks import PIECE, SMALL, Strengthened
+from penalize.evaluation.elementwise import Strengthened
 from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer
 
-SIZES = [(), (0,), (1,), (7,), (3, 5), (4, 1, 3), (64, 64), (SMALL,), (SMALL + 1,), (PIECE + 5,), (3, PIECE)]
+SIZES = [(), (0,), (1,), (7,), (3, 5), (4, 1, 3), (64, 64), (2**14,), (2**14 + 1,), (2**17 + 5,), (3, 2**17)]
 
 
 class Bag(nn.Module):
@@ -169,14 +169,18 @@ def test_inside_transforms_of_torch_func():
 @pytest.mark.parametrize("seed", range(6))
 def test_the_way_of_other_devices_gives_the_same(seed):
     torch.manual_seed(seed)
-    tensors = [torch.randn(size) for size in ((3, 4), (7,), (SMALL + 3,), (5, 5))]
+    tensors = [torch.randn(size) for size in ((3, 4), (7,), (2**14 + 3,), (5, 5))]
     l1, l2 = [0.1, 0.1, 0.0, 0.3], [0.2, 0.0, 0.2, 0.2]
     here = Strengthened(l1, l2, tensors)
     there = Strengthened(l1, l2, [tensor.to("meta") for tensor in tensors])
+    assert here.kernels is not None
+    assert there.kernels is None
     factor = torch.tensor(3.0)
-    (mine, kept), (other, _) = here.forward(tensors), there.forward(tensors)
+    (mine, gradients), (other, none) = here.forward(tensors, True), there.forward(tensors, True)
     torch.testing.assert_close(other, mine)
-    close(there.gradients(tensors, None, factor), here.gradients(tensors, kept, factor))
+    assert none is None
+    close(there.gradients(tensors, factor), here.gradients(tensors, factor))
+    close(there.gradients(tensors, torch.tensor(1.0)), gradients)
     ours, theirs = [[torch.ones_like(t) for t in tensors] for _ in range(2)]
     here.add_gradients(ours, tensors)
     there.add_gradients(theirs, tensors)

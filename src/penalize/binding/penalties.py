@@ -191,24 +191,6 @@ class Penalties(Mapping[str, Target]):
             self._binding = None
         return self
 
-    def compile(self) -> Self:
-        """Generate kernels with `torch.compile`, which read each large weight once a step.
-
-        It pays for large models. It takes seconds, here and not at the first step, and on CPUs a C++ compiler. Weights
-        of up to 16,384 values on CPUs, and regularizers other than L1, L2 and L1L2 of plain strengths, go as before.
-        Strengths may change, other shapes need new kernels. Those of proximal steps are made at the first one. A step
-        that is compiled as a whole generates its own. Returns itself.
-
-        Raises `ArgumentError` when no kernel can be generated here; the penalties go on as before.
-
-        >>> import torch, penalize
-        >>> model = torch.nn.Linear(3, 2)
-        >>> penalties = penalize.attach(model, weights={"weight": "l1_l2"}).compile()
-        """
-        self._check_attached()
-        self._fused.compile()
-        return self
-
     def detach(self) -> None:
         """Take the penalties off the model and the optimizer, which are then as they were. Cannot be undone."""
         if not self._attached:

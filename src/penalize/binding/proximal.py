@@ -11,7 +11,7 @@ import torch
 from penalize.binding.clipping import Clipping
 from penalize.binding.step_sizes import has_metric, refuse_without_metric, step_sizes
 from penalize.errors import BindError
-from penalize.evaluation import Kernels, Shrinking, StepSizes
+from penalize.evaluation import Shrinking, StepSizes
 from penalize.optimizers.rules import Rule
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_diagonal_prox, has_prox
@@ -27,15 +27,13 @@ class ProximalSteps:
     Raises `BindError` where they could not be right.
     """
 
-    def __init__(
-        self, optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget], kernels: Kernels | None
-    ) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, targets: Sequence[WeightTarget]) -> None:
         self.optimizer = optimizer
         self.targets = _proximal(optimizer, targets)
         plain = [(id(target.tensor()), target, strengths_of(target.regularizer)) for target in self.targets]
         together = [each for each in plain if each[2] is not None and not is_distributed(each[1].tensor())]
         self._places = {key: place for place, (key, _, _) in enumerate(together)}
-        self._shrinking = Shrinking([t.tensor() for _, t, _ in together], [s for _, _, s in together if s], kernels)
+        self._shrinking = Shrinking([t.tensor() for _, t, _ in together], [s for _, _, s in together if s])
         self._others = {key: target for key, target, _ in plain if key not in self._places}
 
     @torch.no_grad()

@@ -123,14 +123,13 @@ class GradientBinding:
             # It knows all optimizers, which a program without proximal steps need not import.
             from penalize.binding.proximal import ProximalSteps
 
-            kernels = self.penalties.kernels
-            proximal = [ProximalSteps(share.optimizer, own, kernels) for share, own in targets.items()]
+            proximal = [ProximalSteps(share.optimizer, own) for share, own in targets.items()]
             for share, steps in zip(self._shares, proximal, strict=True):
                 share.proximal = steps
                 targets[share] = [target for target in targets[share] if target not in steps.targets]
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
-                share.penalties = WeightPenalties(own, self.penalties.kernels)
+                share.penalties = WeightPenalties(own)
         self._shared_out = now
 
     # A compiled step leaves this out of its graph: it would be compiled again for each target. The public

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from penalize.evaluation import as_lines
+from penalize.evaluation import Rows, as_lines
 
 __all__ = ["CompactReport", "CompactRow"]
 
@@ -31,7 +29,7 @@ class CompactRow:
 
 
 @dataclass(frozen=True)
-class CompactReport(Sequence[CompactRow]):
+class CompactReport(Rows[CompactRow]):
     """The rows of all layers with parameters, in the order of the call; printed, it is a table.
 
     `difference` is the largest difference of an output on the example, over the largest output, both computed in
@@ -50,15 +48,6 @@ class CompactReport(Sequence[CompactRow]):
     def parameters_after(self) -> int:
         """The number of values in the parameters of the model that came out."""
         return sum(row.parameters_after for row in self.rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.rows[index]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[CompactRow]:
-        return iter(self.rows)
 
     def __repr__(self) -> str:
         before, after = self.parameters_before, self.parameters_after

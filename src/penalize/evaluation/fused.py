@@ -13,9 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from penalize.errors import ArgumentError
-from penalize.evaluation.chunks import SMALL, Strengthened
-from penalize.evaluation.compiled import Generated, Kernels
+from penalize.evaluation.elementwise import Strengthened
 from penalize.evaluation.reference import weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.norms import strengths_of
@@ -26,9 +24,8 @@ __all__ = ["Group", "WeightPenalties"]
 class WeightPenalties:
     """The penalties of some weight targets, planned once and again whenever one of them changed."""
 
-    def __init__(self, targets: Iterable[WeightTarget], kernels: Kernels | None = None) -> None:
+    def __init__(self, targets: Iterable[WeightTarget]) -> None:
         self.targets = list(targets)
-        self.kernels = kernels
         self.plan: _Plan | None = None
 
     def values(self) -> list[torch.Tensor]:
@@ -48,19 +45,8 @@ class WeightPenalties:
     def current(self) -> _Plan:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
         if self.plan is None or not self.plan.holds():
-            self.plan = _Plan(self.targets, self.kernels)
+            self.plan = _Plan(self.targets)
         return self.plan
-
-    def compile(self) -> None:
-        """Generate kernels for large weights now, and use them from now on; an `ArgumentError` says why it cannot."""
-        self.kernels, self.plan = Kernels(), None
-        try:
-            for group in self.current().groups:
-                if isinstance(group.evaluator, Generated):
-                    group.evaluator.prepare(group.weights)
-        except ArgumentError:
-            self.kernels, self.plan = None, None
-            raise
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy plans for the copied targets.
@@ -70,13 +56,11 @@ class WeightPenalties:
 class Group:
     """Weights of one device and dtype, with their strengths of absolutes and of squares."""
 
-    def __init__(self, members: list[tuple[WeightTarget, tuple[float, float]]], kernels: Kernels | None) -> None:
+    def __init__(self, members: list[tuple[WeightTarget, tuple[float, float]]]) -> None:
         self.targets = [target for target, _ in members]
         self.weights = [target.tensor() for target in self.targets]
         l1, l2 = zip(*(strengths for _, strengths in members), strict=True)
-        self.evaluator: Strengthened | Generated = (
-            Strengthened(l1, l2, self.weights) if kernels is None else Generated(l1, l2, self.weights, kernels)
-        )
+        self.evaluator = Strengthened(l1, l2, self.weights)
 
     def add_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
         """Add the gradient of the penalty of each weight to one of these tensors of their shapes; without a graph."""
@@ -86,7 +70,7 @@ class Group:
 class _Plan:
     """Which targets are computed together, and what that was decided on."""
 
-    def __init__(self, targets: Sequence[WeightTarget], kernels: Kernels | None) -> None:
+    def __init__(self, targets: Sequence[WeightTarget]) -> None:
         self.seen: list[tuple[Any, ...]] = []
         self.others: list[WeightTarget] = []
         together: dict[Any, list[tuple[WeightTarget, tuple[float, float]]]] = {}
@@ -118,11 +102,8 @@ class _Plan:
             known.add(id(tensor))
             if not any(strengths):
                 continue
-            generated = kernels is not None and (tensor.device.type != "cpu" or tensor.numel() > SMALL)
-            together.setdefault((tensor.device, tensor.dtype, generated), []).append((target, strengths))
-        self.groups = [
-            Group(members, kernels if generated else None) for (_, _, generated), members in together.items()
-        ]
+            together.setdefault((tensor.device, tensor.dtype), []).append((target, strengths))
+        self.groups = [Group(members) for members in together.values()]
 
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
@@ -151,16 +132,20 @@ class _Sum(torch.autograd.Function):
     def forward(ctx: Any, group: Group, *weights: torch.Tensor) -> torch.Tensor:
         ctx.evaluator = group.evaluator
         ctx.save_for_backward(*weights)
-        value, ctx.kept = group.evaluator.forward(weights)
+        value, ctx.gradients = group.evaluator.forward(weights, with_gradients=any(ctx.needs_input_grad))
         return value
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> Any:
+    def backward(ctx: Any, factor: torch.Tensor) -> Any:
         weights = ctx.saved_tensors
         if torch.is_grad_enabled():
             # Asked for derivatives of this gradient.
             return None, *(
-                (torch.sign(w) * l1 + w * (2 * l2)) * gradient.to(w.dtype)
+                (torch.sign(w) * l1 + w * (2 * l2)) * factor.to(w.dtype)
                 for w, l1, l2 in zip(weights, ctx.evaluator.l1, ctx.evaluator.l2, strict=True)
             )
-        return None, *ctx.evaluator.gradients(weights, ctx.kept, gradient)
+        # Given away once: whoever takes them may change them.
+        gradients, ctx.gradients = ctx.gradients, None
+        if gradients is None or float(factor) != 1.0:
+            gradients = ctx.evaluator.gradients(weights, factor)
+        return None, *gradients

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -14,7 +14,9 @@ from penalize.evaluation.reference import activity_losses, weight_losses
 from penalize.placement import ActivityTarget, WeightTarget
 from penalize.regularizers.distributed import is_distributed, own_part, total_over_parts, whole
 
-__all__ = ["Report", "ReportRow", "as_lines", "report"]
+__all__ = ["Report", "ReportRow", "Rows", "as_lines", "report"]
+
+Row = TypeVar("Row")
 
 COLUMNS = ("target", "kind", "shape", "regularizer", "penalty", "share", "zeros", "zero units")
 
@@ -52,11 +54,10 @@ class ReportRow:
         )
 
 
-class Report(Sequence[ReportRow]):
-    """The rows of a report; printed, it is a table."""
+class Rows(Sequence[Row]):
+    """The rows of a report."""
 
-    def __init__(self, rows: Iterable[ReportRow]) -> None:
-        self.rows = list(rows)
+    rows: Sequence[Row]
 
     def __getitem__(self, index: Any) -> Any:
         return self.rows[index]
@@ -64,8 +65,15 @@ class Report(Sequence[ReportRow]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __iter__(self) -> Iterator[ReportRow]:
+    def __iter__(self) -> Iterator[Row]:
         return iter(self.rows)
+
+
+class Report(Rows[ReportRow]):
+    """What each target's penalty is; printed, it is a table."""
+
+    def __init__(self, rows: Iterable[ReportRow]) -> None:
+        self.rows = list(rows)
 
     def __repr__(self) -> str:
         lines = as_lines([COLUMNS, *(row.cells() for row in self.rows)])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import torch
@@ -41,10 +42,13 @@ def train_in_workers(
     Raises PenalizeError for a worker that ends, is killed, or cannot read the job; errors of training as they are.
     """
     before = set(multiprocessing.active_children())
+    workers: set[BaseProcess] = set()
     context = _context()
     executor = ProcessPoolExecutor(min(processes, len(chunks)), context, _begin, (pickle.dumps(job),))
     try:
         futures: dict[Future[ChunkResult], Chunk] = {executor.submit(_train, chunk): chunk for chunk in chunks}
+        # All are there by now, and nobody else's who begins one while results are taken.
+        workers = set(multiprocessing.active_children()) - before
         for future in as_completed(futures):
             chunk = futures[future]
             try:
@@ -62,7 +66,7 @@ def train_in_workers(
     finally:
         # After an error or an interrupt nobody waits for what the workers are at.
         executor.shutdown(wait=False, cancel_futures=True)
-        for worker in set(multiprocessing.active_children()) - before:
+        for worker in workers:
             with contextlib.suppress(ValueError):
                 worker.terminate()
 

@@ -6,15 +6,14 @@ from typing import Any
 
 from penalize.registry import built_in
 from penalize.regularizers.arrays import namespace, no_terms
-from penalize.regularizers.base import Regularizer
-from penalize.regularizers.matrices import as_flatten, as_matrix
-from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number, times
+from penalize.regularizers.matrices import MatrixRegularizer
+from penalize.regularizers.strength import times
 
 __all__ = ["Decorrelation"]
 
 
 @built_in("regularizer", module="penalize.regularizers", names=["decorrelation"])
-class Decorrelation(Regularizer):
+class Decorrelation(MatrixRegularizer):
     """DeCov: `strength / 2 * (||C||_F**2 - ||diag(C)||**2)`, C the covariance of units over the examples of a batch.
 
     That is the sum over pairs of distinct units of their squared covariances, which are averages over the batch. As an
@@ -37,20 +36,12 @@ class Decorrelation(Regularizer):
     """
 
     of_whole_batch = True
-    strength = StrengthAttribute(default=0.01)
-
-    def __init__(self, strength: Any = 0.01, flatten: bool = False) -> None:
-        self.strength = strength
-        self.flatten = as_flatten(flatten)
 
     def __call__(self, x: Any) -> Any:
-        matrix = as_matrix(x, self.flatten, "Decorrelation")
-        if is_zero(self.strength) or 0 in matrix.shape:
+        matrix = self.matrix(x)
+        if self.counts_nothing(matrix):
             return no_terms(matrix)
         xp = namespace(x)
         centred = matrix - xp.mean(matrix, 0)
         covariance = xp.matmul(centred.T, centred) / matrix.shape[0]
         return times(self.strength, xp.sum(xp.square(xp.triu(covariance, 1))))
-
-    def get_config(self) -> dict[str, Any]:
-        return {"strength": strength_number(self.strength), "flatten": self.flatten}

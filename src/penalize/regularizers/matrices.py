@@ -1,4 +1,4 @@
-"""Weights as matrices, and their singular values."""
+"""Regularizers of matrices: what they have in common, and singular values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,31 @@ import torch
 
 from penalize.errors import ArgumentError, ShapeError
 from penalize.regularizers.arrays import namespace, widen
+from penalize.regularizers.base import Regularizer
+from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number
 
-__all__ = ["above_rounding", "as_flatten", "as_matrix", "scale_singular_values", "singular_values"]
+__all__ = ["MatrixRegularizer", "above_rounding", "as_flatten", "as_matrix", "scale_singular_values", "singular_values"]
+
+
+class MatrixRegularizer(Regularizer):
+    """A strength times a function of a matrix; with `flatten`, of higher ranks as (everything, last axis), too."""
+
+    strength = StrengthAttribute(default=0.01)
+
+    def __init__(self, strength: Any = 0.01, flatten: bool = False) -> None:
+        self.strength = strength
+        self.flatten = as_flatten(flatten)
+
+    def matrix(self, x: Any) -> Any:
+        """The matrix, in the dtype that it is summed in. Raises `ShapeError` for ranks that are not taken."""
+        return as_matrix(x, self.flatten, type(self).__name__)
+
+    def counts_nothing(self, matrix: Any) -> bool:
+        """Whether there is nothing to sum, or nothing to pay for it."""
+        return is_zero(self.strength) or 0 in matrix.shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {"strength": strength_number(self.strength), "flatten": self.flatten}
 
 
 def as_flatten(flatten: Any) -> bool:

@@ -8,16 +8,15 @@ import torch
 
 from penalize.registry import built_in
 from penalize.regularizers.arrays import namespace, no_terms
-from penalize.regularizers.base import Regularizer
-from penalize.regularizers.matrices import above_rounding, as_flatten, as_matrix, scale_singular_values, singular_values
+from penalize.regularizers.matrices import MatrixRegularizer, above_rounding, scale_singular_values, singular_values
 from penalize.regularizers.steps import one_step
-from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number, times
+from penalize.regularizers.strength import times
 
 __all__ = ["NuclearNorm"]
 
 
 @built_in("regularizer", module="penalize.regularizers", names=["nuclear_norm"])
-class NuclearNorm(Regularizer):
+class NuclearNorm(MatrixRegularizer):
     """`strength * sum of the singular values` of a matrix: the convex penalty that lowers its rank.
 
     Takes a matrix (rank 2; also NumPy and JAX arrays); returns a scalar, float32 for half precision. Its gradient is
@@ -40,32 +39,24 @@ class NuclearNorm(Regularizer):
 
     convex = True
     prox_takes_tensors = False
-    strength = StrengthAttribute(default=0.01)
-
-    def __init__(self, strength: Any = 0.01, flatten: bool = False) -> None:
-        self.strength = strength
-        self.flatten = as_flatten(flatten)
 
     def __call__(self, x: Any) -> Any:
-        matrix = as_matrix(x, self.flatten, "NuclearNorm")
-        if is_zero(self.strength) or 0 in matrix.shape:
+        matrix = self.matrix(x)
+        if self.counts_nothing(matrix):
             return no_terms(matrix)
         return times(self.strength, namespace(x).sum(singular_values(matrix)))
 
     def gradient(self, x: torch.Tensor) -> torch.Tensor:
-        matrix = as_matrix(x, self.flatten, "NuclearNorm")
-        if is_zero(self.strength) or 0 in matrix.shape:
+        matrix = self.matrix(x)
+        if self.counts_nothing(matrix):
             return torch.zeros_like(x)
         signs = scale_singular_values(matrix, lambda values: above_rounding(values, matrix.shape).to(matrix.dtype))
         return (signs * self.strength).reshape(x.shape).to(x.dtype)
 
     def prox(self, x: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
-        matrix = as_matrix(x, self.flatten, "NuclearNorm")
+        matrix = self.matrix(x)
         threshold = one_step(x, step, "NuclearNorm") * self.strength
-        if is_zero(self.strength) or 0 in matrix.shape:
+        if self.counts_nothing(matrix):
             return x
         found = scale_singular_values(matrix, lambda values: torch.clamp(values - threshold, min=0))
         return found.reshape(x.shape).to(x.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"strength": strength_number(self.strength), "flatten": self.flatten}

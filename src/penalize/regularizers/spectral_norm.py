@@ -8,16 +8,15 @@ import torch
 
 from penalize.registry import built_in
 from penalize.regularizers.arrays import namespace, no_terms
-from penalize.regularizers.base import Regularizer
-from penalize.regularizers.matrices import as_flatten, as_matrix, scale_singular_values, singular_values
+from penalize.regularizers.matrices import MatrixRegularizer, scale_singular_values, singular_values
 from penalize.regularizers.steps import one_step
-from penalize.regularizers.strength import StrengthAttribute, is_zero, strength_number, times
+from penalize.regularizers.strength import times
 
 __all__ = ["SpectralNorm"]
 
 
 @built_in("regularizer", module="penalize.regularizers", names=["spectral_norm"])
-class SpectralNorm(Regularizer):
+class SpectralNorm(MatrixRegularizer):
     """`strength / 2 * sigma**2`, sigma the largest singular value of a matrix: how much it can stretch a vector.
 
     Takes a matrix (rank 2; also NumPy and JAX arrays); returns a scalar, float32 for half precision. Its gradient is
@@ -41,21 +40,16 @@ class SpectralNorm(Regularizer):
 
     convex = True
     prox_takes_tensors = False
-    strength = StrengthAttribute(default=0.01)
-
-    def __init__(self, strength: Any = 0.01, flatten: bool = False) -> None:
-        self.strength = strength
-        self.flatten = as_flatten(flatten)
 
     def __call__(self, x: Any) -> Any:
-        matrix = as_matrix(x, self.flatten, "SpectralNorm")
-        if is_zero(self.strength) or 0 in matrix.shape:
+        matrix = self.matrix(x)
+        if self.counts_nothing(matrix):
             return no_terms(matrix)
         return times(self.strength, namespace(x).square(singular_values(matrix)[0]) / 2)
 
     def gradient(self, x: torch.Tensor) -> torch.Tensor:
-        matrix = as_matrix(x, self.flatten, "SpectralNorm")
-        if is_zero(self.strength) or 0 in matrix.shape:
+        matrix = self.matrix(x)
+        if self.counts_nothing(matrix):
             return torch.zeros_like(x)
         first = torch.zeros(min(matrix.shape), dtype=matrix.dtype, device=matrix.device)
         first[0] = 1
@@ -63,9 +57,9 @@ class SpectralNorm(Regularizer):
         return found.reshape(x.shape).to(x.dtype)
 
     def prox(self, x: torch.Tensor, step: float | torch.Tensor) -> torch.Tensor:
-        matrix = as_matrix(x, self.flatten, "SpectralNorm")
+        matrix = self.matrix(x)
         factor = one_step(x, step, "SpectralNorm") * self.strength
-        if is_zero(self.strength) or 0 in matrix.shape:
+        if self.counts_nothing(matrix):
             return x
 
         def cut(values: torch.Tensor) -> torch.Tensor:
@@ -74,6 +68,3 @@ class SpectralNorm(Regularizer):
             return torch.minimum(values, (values.cumsum(0) / (counts + factor)).max())
 
         return scale_singular_values(matrix, cut).reshape(x.shape).to(x.dtype)
-
-    def get_config(self) -> dict[str, Any]:
-        return {"strength": strength_number(self.strength), "flatten": self.flatten}
