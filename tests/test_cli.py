@@ -87,6 +87,47 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path):
         (["path", "wine", "--learning-rate", "0"], "learning_rate must be a number > 0, got 0"),
         (["path", "wine", "--seed", "-1"], "seed must be an integer >= 0, got -1"),
         (["path"], "data must be one of digits, breast-cancer, wine, diabetes, or a file that ends in .csv"),
+        (["path", "nowhere.csv"], "there is no file 'nowhere.csv': there are none"),
+        (["path", "wine", "--target", "class"], "target names a column of a table, but 'wine' has none"),
+        (
+            ["path", "wine", "--task", "sorting"],
+            "task must be one of 'auto', 'classification', 'regression', got 'sorting'",
+        ),
+        (
+            ["path", "wine", "--penalty", "l1", "--penalty", "l1"],
+            "penalty must name each penalty once, got 'l1' 2 times",
+        ),
+        (["path", "wine", "--mixing", "0.5"], "mixing is of penalty l1_l2, but the penalty is l2"),
+        (["path", "wine", "--penalty", "l1_l2", "--mixing", "half"], "mixing must be a number, got 'half'"),
+        (["path", "wine", "--penalty", "l1_l2", "--mixing", "2"], "mixing must be a number between 0 and 1, got 2.0"),
+        (["path", "wine", "--proximal", "--on", "activity"], "proximal=True needs a penalty of weights"),
+        (["path", "wine", "--on", "9.weight"], "weights['9.weight'] matches no parameter of the model: did you mean"),
+        (["path", "wine", "--optimizer", "adan"], "optimizer must be one of sgd, adam"),
+        (
+            ["path", "wine", "--loss", "huber"],
+            "loss of classification must be one of 'auto', 'cross_entropy', got 'huber'",
+        ),
+        (["path", "wine", "--score", "r2"], "score of classification must be one of 'accuracy', 'balanced_accuracy'"),
+        (["path", "wine", "--early-stopping", "0"], "early_stopping must be an integer >= 1, got 0"),
+        (["path", "wine", "--memory", "little"], "memory must be a number, got 'little'"),
+        (["path", "wine", "--memory", "0.5"], "memory must be at least"),
+        (["path", "wine", "--chunk", "all"], "chunk must be an integer, got 'all'"),
+        (["path", "wine", "--processes", "0"], "processes must be an integer >= 1, got 0"),
+        (["path", "wine", "--backend", "roy"], "backend must be one of 'local', 'ray', got 'roy': did you mean 'ray'?"),
+        (["path", "wine", "--address", "a:1"], "address is that of a cluster: it needs backend ray, got 'local'"),
+        (["path", "wine", "--model", "nets"], "model must be package.module:factory, got 'nets'"),
+        (["path", "wine", "--model", "no_nets:make"], "model: 'no_nets' cannot be imported: ModuleNotFoundError"),
+        (["path", "wine", "--model", "penalize:layer"], "model: 'penalize' has no 'layer': did you mean 'Layer'"),
+        (
+            ["path", "wine", "--model", "penalize:layers"],
+            "model must name a function that makes an nn.Module, got module",
+        ),
+        (["path", "wine", "--model", "builtins:dict"], "model must make an nn.Module, got dict"),
+        (["path", "wine", "--model", "os:getlogin.x"], "model: 'os' has no 'getlogin.x'"),
+        (["path", "wine", "--model", "operator:truediv"], "model must make an nn.Module, got float"),
+        (["path", "wine", "--model", "operator:getitem"], "model: the function failed, called with 13, 3: TypeError"),
+        (["path", "wine", "--model", "torch.nn:ReLU"], "model has no parameter to train"),
+        (["path", "wine", "--model", "builtins:divmod", "--hidden", "x"], "hidden must be positive integers"),
         (["path", "wine", "--nothing", "1"], "No such option: --nothing"),
         (["paths"], "No such command 'paths'"),
         ([], "Missing command"),
@@ -184,7 +225,7 @@ def test_an_interrupt_keeps_what_is_finished_and_resume_goes_on(more, tmp_path, 
         assert main(["path", "wine", *QUICK, *more, "--out", "two"]) == 130
     command = shlex.join(["penalize", "path", "wine", *QUICK, *more, "--out", "two"])
     assert capsys.readouterr().err == (
-        f"penalize: interrupted: 4 finished chunks are kept in two/.chunks; go on by: {command} --resume\n"
+        f"penalize: interrupted: two/.chunks keeps 4 finished chunks; go on by: {command} --resume\n"
     )
     assert [path.name for path in Path("two").iterdir()] == [".chunks"]
 
@@ -206,6 +247,89 @@ def test_an_interrupt_keeps_what_is_finished_and_resume_goes_on(more, tmp_path, 
         assert Path("one/comparison.csv").read_bytes() == Path("two/comparison.csv").read_bytes()
     else:
         same_but_for_times(Path("one"), Path("two"))
+
+
+def test_a_path_without_finite_scores_is_one_line_and_leaves_nothing(tmp_path, capsys):
+    assert main(["path", "wine", *QUICK, "--learning-rate", "1e30", "--out", str(tmp_path / "out")]) == 2
+    assert "no strength gave a finite score" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_penalties_are_compared(tmp_path, capsys):
+    arguments = ["--penalty", "l1", "--penalty", "orthogonal_regularizer", "--penalty", "l1_l2", "--mixing", "0.2,0.8"]
+    assert main(["path", "wine", *QUICK, *arguments, "--proximal", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    for name in ("l1", "orthogonal_regularizer", "l1_l2 (mixing 0.2)", "l1_l2 (mixing 0.8)"):
+        assert name in printed.out
+    compared = pd.read_csv(tmp_path / "comparison.csv")
+    assert list(compared["penalty"].unique()) == [
+        "l1",
+        "orthogonal_regularizer",
+        "l1_l2 (mixing 0.2)",
+        "l1_l2 (mixing 0.8)",
+    ]
+    assert (tmp_path / "report.html").is_file()
+    settings = [json.loads((tmp_path / f"penalty-{n}" / "path.json").read_text())["settings"] for n in (1, 2)]
+    assert [each["proximal"] for each in settings] == [True, False]
+
+
+MODEL = """
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, features, outputs):
+        super().__init__()
+        self.body = nn.Sequential(nn.Linear(features, 8), nn.Tanh())
+        self.head = nn.Linear(8, outputs)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+class Branching(Net):
+    def forward(self, x):
+        return super().forward(x) if x.sum() > -1e9 else x
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "penalized"),
+    [
+        (
+            ["--on", "features", "--penalty", "group_lasso", "--proximal"],
+            {"body.0.weight": "GroupLasso(strength=1.0, axis=1"},
+        ),
+        (["--on", "head.*", "--penalty", "l1"], {"head.weight": "L1(l1=1.0", "head.bias": "L1(l1=1.0"}),
+        (["--on", "activity"], {"body.1": "L2(l2=1.0"}),
+        ([], {"body.0.weight": "L2(l2=1.0", "head.weight": "L2(l2=1.0"}),
+    ],
+)
+def test_a_model_of_the_user(more, penalized, tmp_path, monkeypatch):
+    (tmp_path / "own_nets.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_nets", raising=False)
+    arguments = ["--target", "kind", "--model", "own_nets:Net", "--early-stopping", "2", "--refit"]
+    table = pd.DataFrame({"a": range(40), "b": ["x", "y", "z", "z"] * 10, "kind": ["p", "q"] * 20})
+    table.to_csv("table.csv", index=False)
+    assert main(["path", "table.csv", *QUICK, *arguments, *more]) == 0
+    settings = json.loads(Path("penalize-path/path.json").read_text())["settings"]
+    assert settings["penalties"].keys() == penalized.keys()
+    assert all(settings["penalties"][name].startswith(begin) for name, begin in penalized.items())
+    assert settings["feature_names"] == ["a", "b=x", "b=y", "b=z"]
+    assert settings["model"] == "own_nets:Net"
+    assert Path("penalize-path/path.safetensors").is_file()
+
+
+def test_a_model_that_cannot_be_stacked_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "own_nets.py").write_text(MODEL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "own_nets", raising=False)
+    assert main(["path", "wine", *QUICK, "--model", "own_nets:Branching", "--processes", "1"]) == 0
+    printed = capsys.readouterr().err
+    assert printed.startswith("penalize: this model cannot be trained in a stack")
+    assert printed.count("\n") == 1
 
 
 def test_resume_of_nothing_begins(tmp_path):

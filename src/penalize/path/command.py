@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from penalize.errors import DataError
 from penalize.path.compare import compare_penalties
 from penalize.path.comparison import PenaltyComparison
 from penalize.path.data import Data, load_data
@@ -21,6 +22,7 @@ from penalize.path.network import PENALTIES, hidden_sizes, multilayer_perceptron
 from penalize.path.options import Options
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
+from penalize.path.stackable import NotStackedWarning
 from penalize.path.table import print_comparison, print_path
 from penalize.path.unfinished import Unfinished
 from penalize.regularizers.base import has_diagonal_prox
@@ -62,7 +64,12 @@ def run_path(options: Options, command: str) -> None:
                 path.settings.update(data=options.data, on=options.on, **model, command=command)
                 if options.refit:
                     path.refit()
-            files = result.save(options.out)
+            try:
+                files = result.save(options.out)
+            except DataError:
+                # No score is finite: all is finished, and to go on would end the same.
+                unfinished.remove()
+                raise
         unfinished.remove()
     finally:
         unfinished.remove_if_empty()
@@ -112,5 +119,6 @@ def one_line_warnings() -> Iterator[None]:
         sys.stderr.write(f"penalize: {' '.join(str(message).split())}\n")
 
     with warnings.catch_warnings():
+        warnings.simplefilter("always", NotStackedWarning)
         warnings.showwarning = show
         yield

@@ -47,7 +47,7 @@ class Unfinished:
             yield
         except KeyboardInterrupt:
             if self.finished:
-                message = f"interrupted: {self._kept()} are kept in {self.folder}; go on by: {self.command} --resume"
+                message = f"interrupted: {self.folder} keeps {self._kept()}; go on by: {self.command} --resume"
             else:
                 message = "interrupted: nothing was written"
             raise InterruptedPathError(message) from None
