@@ -1,5 +1,6 @@
 """The command: its files and table, and one line for each wrong input."""
 
+import contextlib
 import json
 import re
 import shlex
@@ -40,7 +41,7 @@ def test_a_path_prints_a_table_and_writes_its_files(data, more, tmp_path, capsys
     assert settings["hidden"] == [8]
 
 
-def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path):
+def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path, undrawn):
     for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
         assert main(["path", "wine", *QUICK, "--seed", seed, "--out", str(tmp_path / name)]) == 0
     files = [(tmp_path / name / "path.csv").read_bytes() for name in "abc"]
@@ -159,26 +160,35 @@ def test_folders_that_cannot_be_written(tmp_path, capsys):
 
 
 @pytest.fixture
-def interrupted(monkeypatch):
-    """Lets Ctrl-C come when so many chunks are finished."""
+def undrawn(monkeypatch):
+    """Leaves out pictures and reports, which take longer than the training."""
+    import penalize.path.comparison as comparison
+    import penalize.path.saved as saved
 
-    def after(count):
-        import penalize.path.backends as backends
-
-        train, done = backends.train_chunk, []
-
-        def train_chunk(*arguments):
-            if len(done) == count:
-                raise KeyboardInterrupt
-            done.append(1)
-            return train(*arguments)
-
-        monkeypatch.setattr(backends, "train_chunk", train_chunk)
-
-    return after
+    for module in (saved, comparison):
+        monkeypatch.setattr(module, "figure_bytes", lambda figure: b"picture")
+        monkeypatch.setattr(module, "html_report", lambda path: "report")
 
 
-def test_a_write_that_fails_is_one_line_and_keeps_what_is_trained(tmp_path, capsys, monkeypatch):
+@contextlib.contextmanager
+def interrupted(count):
+    """Inside, Ctrl-C comes when so many chunks are finished."""
+    import penalize.path.backends as backends
+
+    train, done = backends.train_chunk, []
+
+    def train_chunk(*arguments):
+        if len(done) == count:
+            raise KeyboardInterrupt
+        done.append(1)
+        return train(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backends, "train_chunk", train_chunk)
+        yield
+
+
+def test_a_write_that_fails_is_one_line_and_keeps_what_is_trained(tmp_path, undrawn, capsys, monkeypatch):
     import penalize.path.result as result
 
     def full(*args):
@@ -193,9 +203,9 @@ def test_a_write_that_fails_is_one_line_and_keeps_what_is_trained(tmp_path, caps
     assert ".chunks" not in [path.name for path in (tmp_path / "a" / "b").iterdir()]
 
 
-def test_an_interrupt_before_anything_is_finished_leaves_nothing(tmp_path, capsys, interrupted):
-    interrupted(0)
-    assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "out" / "deeper")]) == 130
+def test_an_interrupt_before_anything_is_finished_leaves_nothing(tmp_path, capsys):
+    with interrupted(0):
+        assert main(["path", "wine", *QUICK, "--out", str(tmp_path / "out" / "deeper")]) == 130
     assert capsys.readouterr().err == "penalize: interrupted: nothing was written\n"
     assert list(tmp_path.iterdir()) == []
 
@@ -216,12 +226,11 @@ def same_but_for_times(one, other):
 
 
 @pytest.mark.parametrize("more", [MANY, [*MANY, "--penalty", "l2", "--chunk", "3"]])
-def test_an_interrupt_keeps_what_is_finished_and_resume_goes_on(more, tmp_path, capsys, interrupted, monkeypatch):
+def test_an_interrupt_keeps_what_is_finished_and_resume_goes_on(more, tmp_path, capsys, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     assert main(["path", "wine", *QUICK, *more, "--out", "one"]) == 0
     capsys.readouterr()
-    with monkeypatch.context():
-        interrupted(4)
+    with interrupted(4):
         assert main(["path", "wine", *QUICK, *more, "--out", "two"]) == 130
     command = shlex.join(["penalize", "path", "wine", *QUICK, *more, "--out", "two"])
     assert capsys.readouterr().err == (
@@ -239,8 +248,6 @@ def test_an_interrupt_keeps_what_is_finished_and_resume_goes_on(more, tmp_path, 
     assert "holds finished chunks of another path" in printed
     assert printed.count("\n") == 1
 
-    monkeypatch.undo()
-    monkeypatch.chdir(tmp_path)
     assert main([*shlex.split(command)[1:], "--resume"]) == 0
     if "l2" in more:
         same_but_for_times(Path("one/penalty-2"), Path("two/penalty-2"))
@@ -255,7 +262,7 @@ def test_a_path_without_finite_scores_is_one_line_and_leaves_nothing(tmp_path, c
     assert list(tmp_path.iterdir()) == []
 
 
-def test_penalties_are_compared(tmp_path, capsys):
+def test_penalties_are_compared(tmp_path, undrawn, capsys):
     arguments = ["--penalty", "l1", "--penalty", "orthogonal_regularizer", "--penalty", "l1_l2", "--mixing", "0.2,0.8"]
     assert main(["path", "wine", *QUICK, *arguments, "--proximal", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr()
@@ -304,7 +311,7 @@ class Branching(Net):
         ([], {"body.0.weight": "L2(l2=1.0", "head.weight": "L2(l2=1.0"}),
     ],
 )
-def test_a_model_of_the_user(more, penalized, tmp_path, monkeypatch):
+def test_a_model_of_the_user(more, penalized, tmp_path, undrawn, monkeypatch):
     (tmp_path / "own_nets.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -321,7 +328,7 @@ def test_a_model_of_the_user(more, penalized, tmp_path, monkeypatch):
     assert Path("penalize-path/path.safetensors").is_file()
 
 
-def test_a_model_that_cannot_be_stacked_says_so_in_one_line(tmp_path, monkeypatch, capsys):
+def test_a_model_that_cannot_be_stacked_says_so_in_one_line(tmp_path, undrawn, monkeypatch, capsys):
     (tmp_path / "own_nets.py").write_text(MODEL)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -332,7 +339,7 @@ def test_a_model_that_cannot_be_stacked_says_so_in_one_line(tmp_path, monkeypatc
     assert printed.count("\n") == 1
 
 
-def test_resume_of_nothing_begins(tmp_path):
+def test_resume_of_nothing_begins(tmp_path, undrawn):
     assert main(["path", "wine", *QUICK, "--out", str(tmp_path), "--resume"]) == 0
 
 
