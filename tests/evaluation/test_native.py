@@ -9,7 +9,7 @@ from torch import nn
 import penalize
 from penalize.evaluation import native
 from penalize.evaluation.elementwise import Strengthened
-from penalize.evaluation.native import fitting_sizes, library, numbers
+from penalize.evaluation.native import kernels_for, memory_of, numbers
 from penalize.regularizers import L1L2
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library is made on Linux")
@@ -25,24 +25,24 @@ def test_each_value_is_worked_on_once_by_any_number_of_threads(dtype, threads):
     sizes = [0, 1, 15, 2**14, 2**14 + 1, 2**16 + 17, 100_003]
     x = [torch.randn(size, dtype=dtype) for size in sizes]
     l1, l2 = [0.1 * k for k in range(7)], [0.3 * (6 - k) for k in range(7)]
-    there = library(x)
+    there, memory = kernels_for(x[0]), memory_of(x, dtype)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         gradients = [torch.full_like(each, 2.0) for each in x]
-        there.add_gradients(gradients, x, sizes, numbers(l1), numbers(l2))
+        there.add_gradients(gradients, memory.beside(gradients), memory, numbers(l1), numbers(l2))
         expected = [a * torch.sign(each) + 2 * b * each for a, b, each in zip(l1, l2, x, strict=True)]
         for got, other in zip(gradients, expected, strict=True):
             torch.testing.assert_close(got, 2 + other)
         written = [torch.full_like(each, torch.nan) for each in x]
-        value = there.value(x, written, sizes, numbers(l1), numbers(l2))
+        value = there.value(memory.beside(written), memory, numbers(l1), numbers(l2))
         wide = [each.double() for each in x]
         by_hand = sum(a * each.abs().sum() + b * each.square().sum() for a, b, each in zip(l1, l2, wide, strict=True))
         assert value == pytest.approx(by_hand.item(), rel=1e-6 if dtype == torch.float32 else 1e-13)
-        assert there.value(x, None, sizes, numbers(l1), numbers(l2)) == value
+        assert there.value(None, memory, numbers(l1), numbers(l2)) == value
         for got, other in zip(written, expected, strict=True):
             torch.testing.assert_close(got, other)
-        there.write_gradients(written, x, sizes, numbers(l1), numbers(l2), -3.0)
+        there.write_gradients(memory.beside(written), memory, numbers(l1), numbers(l2), -3.0)
         for got, other in zip(written, expected, strict=True):
             torch.testing.assert_close(got, -3 * other)
     finally:
@@ -51,7 +51,7 @@ def test_each_value_is_worked_on_once_by_any_number_of_threads(dtype, threads):
 
 def test_a_float32_sum_of_millions_is_exact_to_float32():
     x = torch.full((3_000_000,), 0.1)
-    value = library([x]).value([x], None, [x.numel()], numbers([1.0]), numbers([0.0]))
+    value = kernels_for(x).value(None, memory_of([x], x.dtype), numbers([1.0]), numbers([0.0]))
     assert value == pytest.approx(3_000_000 * float(torch.tensor(0.1)), rel=3e-7)
 
 
@@ -81,14 +81,21 @@ def test_special_numbers_are_shrunk_as_by_the_operations(number, squares):
     torch.testing.assert_close(*weights, equal_nan=True)
 
 
-def test_what_is_not_behind_each_other_or_not_as_long_does_not_fit():
+def test_what_the_library_cannot_work_on_is_not_handed_to_it():
     x = torch.ones(4, 3)
-    assert fitting_sizes(torch.float32, [x], [torch.ones(4, 3)]) == [12]
-    assert fitting_sizes(torch.float32, [x.t()]) is None
-    assert fitting_sizes(torch.float32, [x], [torch.ones(4, 2)]) is None
-    assert fitting_sizes(torch.float32, [x], [torch.ones(4, 3, dtype=torch.float64)]) is None
-    assert fitting_sizes(torch.float32, [x.to("meta")]) is None
-    assert fitting_sizes(torch.float32, [x], [nn.Parameter(x).as_subclass(type("Own", (torch.Tensor,), {}))]) is None
+    memory = memory_of([x], torch.float32)
+    assert memory.holds([x])
+    assert not memory.holds([torch.ones(4, 3)])
+    assert memory.beside([torch.ones(4, 3)]) is not None
+    own = nn.Parameter(x).as_subclass(type("Own", (torch.Tensor,), {}))
+    negated = torch._neg_view(torch.ones(4, 3))
+    nowhere = torch._efficientzerotensor(4, 3)
+    for other in (torch.ones(3, 4).t(), torch.ones(4, 2), x.to("meta"), own, negated, nowhere, x.to_sparse()):
+        assert memory.beside([other]) is None
+    for other in (torch.ones(3, 4).t(), x.double(), x.to("meta"), own, negated, nowhere, x.to_sparse()):
+        assert memory_of([other], torch.float32) is None
+    assert memory.beside([x.double()]) is None
+    assert memory_of([torch.ones(0)], torch.float32).beside([torch.ones(0)]) is not None
 
 
 def test_a_weight_that_was_given_other_data_is_worked_on_as_it_is():
@@ -123,7 +130,7 @@ def test_what_is_changed_in_place_counts_as_changed():
 
 def test_without_it_the_operations_do_the_work(monkeypatch):
     monkeypatch.setattr(native, "_LOADED", None)
-    assert library([torch.ones(3)]) is None
+    assert kernels_for(torch.ones(3)) is None
     model = nn.Linear(3, 2)
     penalties = penalize.attach(model, weights={"weight": L1L2(0.1, 0.2)})
     weight = model.weight.detach()

@@ -92,7 +92,6 @@ class Share:
         lowered = {target.name for target in targets if id(target.tensor()) in maximized}
         return [-value if name in lowered else value for name, value in weight_losses(targets)]
 
-    @torch.no_grad()
     def add(self) -> None:
         """Add the penalties' gradients to `.grad` of their parameters, where they are not in it yet."""
         # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
@@ -106,7 +105,14 @@ class Share:
         alone = [(target, _grad(target, target.tensor())) for target in rest if not self._has(target)]
         for group, own in zip(together, gradients, strict=True):
             group.add_gradients(own)
-        for target, own_gradient in alone:
+        if alone:
+            self._add_alone(alone, scale, maximized)
+
+    @torch.no_grad()
+    def _add_alone(
+        self, targets: list[tuple[WeightTarget, torch.Tensor]], scale: torch.Tensor | None, maximized: set[int]
+    ) -> None:
+        for target, own_gradient in targets:
             gradient = penalty_gradient(target)
             if scale is not None:
                 gradient = _scaled(target, gradient, scale)

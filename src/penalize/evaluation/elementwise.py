@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
-from penalize.evaluation.native import fitting_sizes, library, numbers
+from penalize.evaluation.native import Memory, kernels_for, memory_of, numbers
 
 __all__ = ["Strengthened"]
 
@@ -25,7 +25,8 @@ class Strengthened:
         self.l2 = list(l2)
         self.dtype = tensors[0].dtype
         self.wide = self.dtype if self.dtype in (torch.float32, torch.float64) else torch.float32
-        self.kernels = library(tensors)
+        self.kernels = kernels_for(tensors[0])
+        self._memory: Memory | None = None
         self._strengths = numbers(self.l1), numbers(self.l2)
 
     def forward(self, tensors: Tensors, with_gradients: bool) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
@@ -33,9 +34,10 @@ class Strengthened:
 
         Beside it the gradients, if they are asked for and come in the same pass.
         """
-        if self.kernels is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
+        if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
             gradients = list(map(torch.empty_like, tensors)) if with_gradients else None
-            value = self.kernels.value(tensors, gradients, sizes, *self._strengths)
+            addresses = None if gradients is None else memory.beside(gradients)
+            value = self.kernels.value(addresses, memory, *self._strengths)
             return torch.tensor(value, dtype=self.wide), gradients
         # On CPUs norms in float32 lose digits of long rows.
         dtype = torch.float64 if tensors[0].device.type == "cpu" else self.wide
@@ -48,9 +50,9 @@ class Strengthened:
 
     def gradients(self, tensors: Tensors, factor: torch.Tensor) -> list[torch.Tensor]:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
-        if self.kernels is not None and (sizes := fitting_sizes(self.dtype, tensors)) is not None:
+        if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
             found = list(map(torch.empty_like, tensors))
-            self.kernels.write_gradients(found, tensors, sizes, *self._strengths, float(factor))
+            self.kernels.write_gradients(memory.beside(found), memory, *self._strengths, float(factor))
             return found
         # Multiplied in float32 at least, where a factor or a strength may be too small or too large for the dtype.
         wide = [tensor.to(self.wide) for tensor in tensors]
@@ -61,10 +63,18 @@ class Strengthened:
 
     def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        if self.kernels is not None and (sizes := fitting_sizes(self.dtype, tensors, gradients)) is not None:
-            self.kernels.add_gradients(gradients, tensors, sizes, *self._strengths)
-        else:
+        if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
+            addresses = memory.beside(gradients)
+            if addresses is not None:
+                self.kernels.add_gradients(gradients, addresses, memory, *self._strengths)
+                return
+        with torch.no_grad():
             self._add_by_operations(gradients, tensors)
+
+    def _memory_of(self, tensors: Tensors) -> Memory | None:
+        if self._memory is None or not self._memory.holds(tensors):
+            self._memory = memory_of(tensors, self.dtype)
+        return self._memory
 
     def _add_by_operations(self, gradients: Tensors, tensors: Tensors) -> None:
         for strength, indices in _by_value(self.l2).items():

@@ -108,10 +108,13 @@ class _Plan:
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
         for declaration, regularizer, parameters, attribute, tensor, kind, strengths, before in self.seen:
-            if declaration.regularizer is not regularizer or parameters.get(attribute) is not tensor:
-                return False
-            # A module that is moved or cast keeps its parameters, and changes what they hold.
-            if _kind(tensor) != kind or strengths != before:
+            if (
+                declaration.regularizer is not regularizer
+                or parameters.get(attribute) is not tensor
+                or strengths != before
+                # A module that is moved or cast keeps its parameters, and changes what they hold.
+                or (tensor is not None and (tensor.requires_grad, tensor.dtype, tensor.device) != kind)
+            ):
                 return False
         return True
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Library", "fitting_sizes", "library", "numbers"]
+__all__ = ["Kernels", "Memory", "kernels_for", "memory_of", "numbers"]
 
 Tensors = Sequence[torch.Tensor]
 
@@ -24,7 +24,9 @@ MOST_THREADS = 256
 """As in kernels.c."""
 PLAIN = frozenset((torch.Tensor, nn.Parameter))
 
-_ON_CPU, _DTYPE = operator.attrgetter("is_cpu"), operator.attrgetter("dtype")
+# Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
+_place, _is_contiguous, _is_negated = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
+_bytes, _is_on_cpu, _dtype = map(operator.attrgetter, ("nbytes", "is_cpu", "dtype"))
 
 
 def _loaded() -> ctypes.CDLL | None:
@@ -39,35 +41,82 @@ def _loaded() -> ctypes.CDLL | None:
 _LOADED = _loaded()
 
 
-def library(tensors: Tensors) -> Library | None:
-    """The library for tensors of the dtype and the device of these, if there is one."""
-    first = tensors[0]
-    if _LOADED is None or first.device.type != "cpu" or first.dtype not in (torch.float32, torch.float64):
-        return None
-    return Library(_LOADED, first.dtype)
+class Memory:
+    """Where tensors lie that the library may work on: behind each other, on the CPU.
 
-
-def fitting_sizes(dtype: torch.dtype, *sequences: Tensors) -> list[int] | None:
-    """The sizes of tensors whose memory is what the library expects, behind each other; None if that of one is not.
-
-    The tensors of one place in all sequences belong together, and are as long as each other. Asked at every call:
-    whoever gives a parameter other `data` between two steps must not have the library read past their end.
+    Whoever gives a parameter other `data` between two steps must not have the library read past their end: what is
+    known of them is asked for at each call.
     """
-    sizes = list(map(torch.Tensor.numel, sequences[0]))
-    for tensors in sequences:
-        if not (
-            PLAIN.issuperset(map(type, tensors))
-            and all(map(torch.Tensor.is_contiguous, tensors))
-            and all(map(_ON_CPU, tensors))
-            and {dtype}.issuperset(map(_DTYPE, tensors))
-            and (tensors is sequences[0] or list(map(torch.Tensor.numel, tensors)) == sizes)
-        ):
+
+    def __init__(self, tensors: Tensors, places: list[int]) -> None:
+        self.places = places
+        self.bytes = list(map(_bytes, tensors))
+        sizes = [tensor.numel() for tensor in tensors]
+        self.shared_among_threads = sum(sizes) >= WORTH_THREADS
+        self.count = ctypes.c_int64(len(sizes))
+        self.sizes = (ctypes.c_int64 * len(sizes))(*sizes)
+        self.addresses = _addresses(places)
+
+    def holds(self, tensors: Tensors) -> bool:
+        """Whether these tensors, of the same types and dtype, lie there still."""
+        return (
+            list(map(_place, tensors)) == self.places
+            and list(map(_bytes, tensors)) == self.bytes
+            and all(map(_is_contiguous, tensors))
+        )
+
+    def beside(self, tensors: Tensors) -> Any:
+        """The addresses of other tensors, each as long as the one in its place here; None if one cannot be taken."""
+        if not (_can_be_taken(tensors) and list(map(_bytes, tensors)) == self.bytes):
             return None
-    return sizes
+        places = list(map(_place, tensors))
+        return _addresses(places) if all(places) or not _lacks_memory(places, self.bytes) else None
+
+    def threads(self) -> ctypes.c_int:
+        """How many threads to share the work among."""
+        return ctypes.c_int(min(torch.get_num_threads(), MOST_THREADS) if self.shared_among_threads else 1)
 
 
-class Library:
-    """The functions for one dtype. Tensors come with their `fitting_sizes`, strengths as `numbers`."""
+def memory_of(tensors: Tensors, dtype: torch.dtype) -> Memory | None:
+    """Where tensors of this dtype lie; None if the library cannot work on one of them."""
+    if not ({dtype}.issuperset(map(_dtype, tensors)) and _can_be_taken(tensors)):
+        return None
+    memory = Memory(tensors, list(map(_place, tensors)))
+    return None if _lacks_memory(memory.places, memory.bytes) else memory
+
+
+def _can_be_taken(tensors: Tensors) -> bool:
+    return (
+        PLAIN.issuperset(map(type, tensors))
+        and all(map(_is_on_cpu, tensors))
+        and all(map(_is_contiguous, tensors))
+        and not any(map(_is_negated, tensors))
+    )
+
+
+def _lacks_memory(places: list[int], sizes: list[int]) -> bool:
+    """Whether a tensor that is not empty lies nowhere, as torch's tensors of zeros alone do."""
+    return any(size and not place for place, size in zip(places, sizes, strict=True))
+
+
+def _addresses(places: list[int]) -> Any:
+    return (ctypes.c_void_p * len(places))(*places)
+
+
+def numbers(values: Sequence[float]) -> Any:
+    """Numbers as the library takes them."""
+    return (ctypes.c_double * len(values))(*values)
+
+
+def kernels_for(tensor: torch.Tensor) -> Kernels | None:
+    """The functions for the dtype and the device of a tensor, if there are any."""
+    if _LOADED is None or tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.float64):
+        return None
+    return Kernels(_LOADED, tensor.dtype)
+
+
+class Kernels:
+    """The functions of the library for one dtype. Strengths come as `numbers`, gradients also as their addresses."""
 
     def __init__(self, loaded: ctypes.CDLL, dtype: torch.dtype) -> None:
         kind = "float" if dtype == torch.float32 else "double"
@@ -77,54 +126,26 @@ class Library:
         self._value.restype = ctypes.c_double
         self._shrink = getattr(loaded, f"shrink_{kind}")
 
-    def add_gradients(self, gradients: Tensors, tensors: Tensors, sizes: list[int], l1: Any, l2: Any) -> None:
+    def add_gradients(self, gradients: Tensors, addresses: Any, of: Memory, l1: Any, l2: Any) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        *lengths, threads = _lengths(sizes)
-        self._add_gradients(*lengths, _places(tensors), _places(gradients), l1, l2, threads)
+        self._add_gradients(of.count, of.sizes, of.addresses, addresses, l1, l2, of.threads())
         torch.autograd.graph.increment_version(gradients)
 
-    def write_gradients(
-        self, gradients: Tensors, tensors: Tensors, sizes: list[int], l1: Any, l2: Any, factor: float
-    ) -> None:
-        """`g[i] = factor (l1[i] sign(x[i]) + 2 l2[i] x[i])`, in place."""
-        *lengths, threads = _lengths(sizes)
-        places = _places(tensors), _places(gradients)
-        self._write_gradients(*lengths, *places, l1, l2, ctypes.c_double(factor), threads)
+    def write_gradients(self, addresses: Any, of: Memory, l1: Any, l2: Any, factor: float) -> None:
+        """`g[i] = factor (l1[i] sign(x[i]) + 2 l2[i] x[i])`, in place of new tensors."""
+        strengths = l1, l2, ctypes.c_double(factor)
+        self._write_gradients(of.count, of.sizes, of.addresses, addresses, *strengths, of.threads())
 
-    def value(self, tensors: Tensors, gradients: Tensors | None, sizes: list[int], l1: Any, l2: Any) -> float:
-        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`; the gradients are written to `gradients`."""
-        *lengths, threads = _lengths(sizes)
-        written = None if gradients is None else _places(gradients)
-        value: float = self._value(*lengths, _places(tensors), written, l1, l2, threads)
+    def value(self, addresses: Any, of: Memory, l1: Any, l2: Any) -> float:
+        """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`; gradients are written to addresses, if any."""
+        value: float = self._value(of.count, of.sizes, of.addresses, addresses, l1, l2, of.threads())
         return value
 
-    def shrink(
-        self,
-        tensors: Tensors,
-        squares: Sequence[torch.Tensor | None],
-        sizes: list[int],
-        settings: Sequence[float],
-        rooted: Sequence[bool],
-    ) -> None:
-        """The proximal steps of the tensors, in place; scale, inside, outside, l1 and l2 of each in `settings`."""
-        *lengths, threads = _lengths(sizes)
-        places = (ctypes.c_void_p * len(tensors))(*(None if each is None else each.data_ptr() for each in squares))
-        self._shrink(
-            *lengths, _places(tensors), places, numbers(settings), (ctypes.c_int * len(rooted))(*rooted), threads
-        )
+    def shrink(self, tensors: Tensors, of: Memory, squares: Any, settings: Any, rooted: Sequence[bool]) -> None:
+        """The proximal steps of the tensors, in place.
+
+        `squares` are addresses, 0 where there are none; `settings` are scale, inside, outside, l1 and l2 of each.
+        """
+        forms = (ctypes.c_int * len(rooted))(*rooted)
+        self._shrink(of.count, of.sizes, of.addresses, squares, settings, forms, of.threads())
         torch.autograd.graph.increment_version(tensors)
-
-
-def numbers(values: Sequence[float]) -> Any:
-    """Numbers as the library takes them."""
-    return (ctypes.c_double * len(values))(*values)
-
-
-def _lengths(sizes: list[int]) -> tuple[ctypes.c_int64, Any, ctypes.c_int]:
-    """Their count, the sizes, and how many threads to share them among."""
-    threads = min(torch.get_num_threads(), MOST_THREADS) if sum(sizes) >= WORTH_THREADS else 1
-    return ctypes.c_int64(len(sizes)), (ctypes.c_int64 * len(sizes))(*sizes), ctypes.c_int(threads)
-
-
-def _places(tensors: Tensors) -> Any:
-    return (ctypes.c_void_p * len(tensors))(*map(torch.Tensor.data_ptr, tensors))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from penalize.evaluation.native import Library, fitting_sizes, library
+from penalize.evaluation.native import Kernels, kernels_for, memory_of, numbers
 
 __all__ = ["Shrinking", "StepSizes", "shrink_"]
 
@@ -50,34 +50,36 @@ class Shrinking:
         kinds: dict[Any, list[int]] = defaultdict(list)
         for index, weight in enumerate(weights):
             kinds[weight.dtype, weight.device].append(index)
-        self._kinds = [(library([self.weights[places[0]]]), places) for places in kinds.values()]
+        self._kinds = [(kernels_for(self.weights[places[0]]), places) for places in kinds.values()]
 
     def take(self, steps: dict[int, StepSizes]) -> None:
         """Shrink, in place, each weight whose place is in `steps`."""
-        for there, places in self._kinds:
+        for kernels, places in self._kinds:
             together = [index for index in places if index in steps]
-            if there is None or not self._by_library(there, together, steps):
+            if kernels is None or not self._by_kernels(kernels, together, steps):
                 for index in together:
                     shrink_(self.weights[index], steps[index], *self.strengths[index])
 
-    def _by_library(self, there: Library, together: list[int], steps: dict[int, StepSizes]) -> bool:
+    def _by_kernels(self, kernels: Kernels, together: list[int], steps: dict[int, StepSizes]) -> bool:
         """Whether the library could take these steps, and did."""
         weights = [self.weights[index] for index in together]
+        memory = memory_of(weights, weights[0].dtype) if weights else None
+        if memory is None:
+            return not weights
         squares = [steps[index].squares for index in together]
-        sizes = _fitting_sizes(weights, squares)
-        if sizes is None:
+        # Where there are none, the weight itself stands in for them, of the right size.
+        beside = [weight if square is None else square for weight, square in zip(weights, squares, strict=True)]
+        addresses = memory.beside(beside)
+        if addresses is None or any(square is not None and square.dtype != weights[0].dtype for square in squares):
             return False
         settings: list[float] = []
-        for index in together:
-            scale, _, inside, outside, _ = steps[index]
+        for place, index in enumerate(together):
+            scale, square, inside, outside, _ = steps[index]
             settings += (scale, inside, outside, *self.strengths[index])
-        there.shrink(weights, squares, sizes, settings, [steps[index].rooted for index in together])
+            if square is None:
+                addresses[place] = None
+        kernels.shrink(weights, memory, addresses, numbers(settings), [steps[index].rooted for index in together])
         return True
-
-
-def _fitting_sizes(weights: Sequence[torch.Tensor], squares: Sequence[torch.Tensor | None]) -> list[int] | None:
-    beside = [weight if square is None else square for weight, square in zip(weights, squares, strict=True)]
-    return fitting_sizes(weights[0].dtype, weights, beside) if weights else []
 
 
 def shrink_(x: torch.Tensor, sizes: StepSizes, l1: float, l2: float) -> None:
