@@ -10,7 +10,7 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import StratifiedKFold
 
-from penalize.path.folds import Folds, make_folds
+from penalize.path.data.folds import Folds, make_folds
 
 HIDDEN = (64, 64)
 BATCH = 32

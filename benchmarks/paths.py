@@ -12,14 +12,14 @@ from torch import nn
 
 import penalize
 from benchmarks.timing import by_turns, print_ratios
-from penalize.path.calls import ByVmap
-from penalize.path.folds import make_folds
-from penalize.path.job import Job, Training
+from penalize.path.data.folds import make_folds
 from penalize.path.network import multilayer_perceptron
-from penalize.path.objective import choose_loss, choose_score
-from penalize.path.optimization import choose_optimizer
-from penalize.path.stacked import StackedModels
-from penalize.path.train import train_stack
+from penalize.path.training.calls import ByVmap
+from penalize.path.training.job import Job, Training
+from penalize.path.training.loop import train_stack
+from penalize.path.training.objective import choose_loss, choose_score
+from penalize.path.training.optimization import choose_optimizer
+from penalize.path.training.stacked import StackedModels
 from penalize.regularizers import L1, L2, Regularizer
 
 MODELS = 32

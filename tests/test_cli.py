@@ -173,7 +173,7 @@ def undrawn(monkeypatch):
 @contextlib.contextmanager
 def interrupted(count):
     """Inside, Ctrl-C comes when so many chunks are finished."""
-    import penalize.path.backends as backends
+    import penalize.path.backends.local as backends
 
     train, done = backends.train_chunk, []
 

@@ -19,7 +19,7 @@ from penalize.errors import (
 from penalize.path import PenaltyComparison, RegularizationPath, compare_penalties, regularization_path
 from penalize.path.mixing import mixed
 from penalize.path.network import multilayer_perceptron
-from penalize.path.table import print_comparison
+from penalize.path.report.table import print_comparison
 from penalize.regularizers import L1, L1L2, L2
 
 SETTINGS = {
@@ -264,7 +264,7 @@ def test_bad_penalties_are_refused_before_training(monkeypatch, penalties, setti
     def refuses(*args):
         raise AssertionError("trained")
 
-    monkeypatch.setattr("penalize.path.backends.train_chunk", refuses)
+    monkeypatch.setattr("penalize.path.backends.local.train_chunk", refuses)
     x, y = load_wine(return_X_y=True)
     with pytest.raises(error, match=message):
         compare_penalties(nn.Linear(13, 3), x, y, penalties, **{**SETTINGS, **settings})
@@ -288,7 +288,7 @@ def test_an_interrupted_comparison_goes_on_from_what_is_finished(tmp_path, monke
     model = nn.Linear(13, 3)
     first = compare_penalties(model, x, y, penalties, **{**settings, "resume": tmp_path / "other"})
     assert sorted(folder.name for folder in (tmp_path / "other").iterdir()) == ["penalty-1", "penalty-2"]
-    monkeypatch.setattr("penalize.path.backends.train_chunk", lambda *args: pytest.fail("trained again"))
+    monkeypatch.setattr("penalize.path.backends.local.train_chunk", lambda *args: pytest.fail("trained again"))
     again = compare_penalties(model, x, y, penalties, **{**settings, "resume": str(tmp_path / "other")})
     np.testing.assert_array_equal(again["b"].fold_val_losses, first["b"].fold_val_losses)
 

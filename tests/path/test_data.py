@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from penalize.errors import ArgumentError, DataError, FileError, FileFormatError, MissingExtraError, PenalizeError
-from penalize.path.data import load_data
+from penalize.path.data.named import load_data
 
 
 def table(rows=30):

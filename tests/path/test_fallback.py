@@ -12,7 +12,7 @@ from torch import nn
 
 from penalize.errors import PenalizeError
 from penalize.path import NotStackedWarning, regularization_path
-from penalize.path.backends import LocalBackend
+from penalize.path.backends.local import LocalBackend
 
 NOT = r"this model cannot be trained in a stack \(.*\): its models are trained one after another, in "
 
@@ -80,7 +80,7 @@ class CountsInABuffer(nn.Linear):
 def test_a_model_that_replaces_its_buffers_keeps_them():
     from tests.path.test_stacking import job_of
 
-    from penalize.path.chunk import train_chunk
+    from penalize.path.training.chunk import train_chunk
 
     job = job_of(lambda: linear(CountsInABuffer), {"weight": L2_})
     steps = -(-min(map(len, job.data.train)) // 16) * 3

@@ -17,7 +17,7 @@ from torch import nn
 
 from penalize import attach
 from penalize.path import regularization_path
-from penalize.path.folds import make_folds
+from penalize.path.data.folds import make_folds
 from penalize.path.zeroing import zeroing_strength
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
 

@@ -13,11 +13,11 @@ from torch import nn
 from penalize import attach
 from penalize.errors import ArgumentError, DataError, TargetError
 from penalize.path import RegularizationPath, regularization_path
-from penalize.path.folds import make_folds
+from penalize.path.data.folds import make_folds
 from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron, rules
-from penalize.path.objective import data_loss
-from penalize.path.table import print_path
+from penalize.path.report.table import print_path
+from penalize.path.training.objective import data_loss
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
 
 SETTINGS = {"folds": 3, "epochs": 3, "batch_size": 16, "seed": 3, "learning_rate": 5e-3}
@@ -182,7 +182,7 @@ def test_tied_weights_train_as_one():
 
 
 def test_rows_are_evaluated_in_parts(monkeypatch):
-    import penalize.path.scoring as scoring
+    import penalize.path.training.scoring as scoring
 
     x, y = load_wine(return_X_y=True)
     paths = []

@@ -10,12 +10,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
-import penalize.path.preprocessing as preprocessing
+import penalize.path.data.preprocessing as preprocessing
 from penalize.errors import ArgumentError, DataError
 from penalize.path import regularization_path
-from penalize.path.folds import make_folds
-from penalize.path.sources import read_source
-from penalize.path.targets import read_targets
+from penalize.path.data.folds import make_folds
+from penalize.path.data.sources import read_source
+from penalize.path.data.targets import read_targets
 from penalize.regularizers import L2
 
 

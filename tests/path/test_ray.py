@@ -13,9 +13,9 @@ from sklearn.datasets import load_wine
 from torch import nn
 
 from penalize.errors import ArgumentError, InterruptedTrainingError, MissingExtraError, PenalizeError
-from penalize.path import ray as path_ray
 from penalize.path import regularization_path
-from penalize.path.ray import ray_backend
+from penalize.path.backends import ray as path_ray
+from penalize.path.backends.ray import ray_backend
 from penalize.regularizers import L1
 
 RESULTS = ("fold_scores", "fold_train_losses", "fold_val_losses", "fold_zeros")

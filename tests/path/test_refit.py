@@ -15,7 +15,7 @@ from penalize.errors import ArgumentError, DataError, TargetError
 from penalize.path import RegularizationPath, regularization_path
 from penalize.path.making import made_model
 from penalize.path.network import multilayer_perceptron
-from penalize.path.objective import data_loss
+from penalize.path.training.objective import data_loss
 from penalize.regularizers import L1, L2, GroupLasso
 
 SETTINGS = {"folds": 2, "epochs": 3, "batch_size": 16, "seed": 3, "learning_rate": 5e-3, "progress": False}

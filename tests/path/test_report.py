@@ -15,8 +15,8 @@ import penalize
 from penalize.path import PenaltyComparison, RegularizationPath, regularization_path
 from penalize.path.grid import parse_grid
 from penalize.path.network import PENALTIES
-from penalize.path.report import html_report
-from penalize.path.report_next import attach_lines, finer_grid, rerun_command
+from penalize.path.report.next_steps import attach_lines, finer_grid, rerun_command
+from penalize.path.report.page_of import html_report
 from penalize.regularizers import L1, L1L2, L2
 
 HOSTILE = '<script>alert("1")</script> & $a_{b}$ " id="x" url(#y) \' -->'

@@ -14,7 +14,7 @@ from torch import nn
 from penalize.errors import ArgumentError, FileError, FileFormatError, TargetError
 from penalize.path import RegularizationPath, regularization_path
 from penalize.path.network import multilayer_perceptron
-from penalize.path.table import print_path
+from penalize.path.report.table import print_path
 from penalize.regularizers import L1, L2
 
 SETTINGS = {"folds": 3, "epochs": 3, "batch_size": 64, "learning_rate": 0.02, "progress": False}

@@ -12,10 +12,10 @@ import torch
 from sklearn.datasets import load_wine
 from tests.path.path_models import RESUMED, resumed, small
 
-import penalize.path.store as store
+import penalize.path.backends.store as store
 from penalize.errors import ArgumentError, FileError, FileFormatError, InterruptedTrainingError
 from penalize.path import regularization_path
-from penalize.path.backends import train_here
+from penalize.path.backends.local import train_here
 from penalize.regularizers import L1, L2
 
 ARRAYS = ("fold_scores", "fold_val_losses", "fold_train_losses", "fold_zeros")

@@ -8,7 +8,7 @@ from tests.path.test_stacking import job_of, perceptron
 
 from penalize.errors import ArgumentError
 from penalize.path.network import multilayer_perceptron
-from penalize.path.sizes import chunk_size
+from penalize.path.training.sizes import chunk_size
 from penalize.regularizers import L2
 
 WEIGHTS = {"*.weight": L2(1.0)}

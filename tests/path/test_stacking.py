@@ -11,15 +11,15 @@ from torch import nn
 
 from penalize import attach, optimizers
 from penalize.errors import ArgumentError
-from penalize.path.calls import ByChain, ByVmap
-from penalize.path.chunk import train_chunk
-from penalize.path.folds import make_folds
-from penalize.path.job import Job, Training, plan_chunks
+from penalize.path.data.folds import make_folds
 from penalize.path.network import multilayer_perceptron
-from penalize.path.objective import choose_loss, choose_score, data_loss
-from penalize.path.optimization import choose_optimizer
-from penalize.path.stackable import why_not_stacked
-from penalize.path.stacked import StackedModels
+from penalize.path.training.calls import ByChain, ByVmap
+from penalize.path.training.chunk import train_chunk
+from penalize.path.training.job import Job, Training, plan_chunks
+from penalize.path.training.objective import choose_loss, choose_score, data_loss
+from penalize.path.training.optimization import choose_optimizer
+from penalize.path.training.stackable import why_not_stacked
+from penalize.path.training.stacked import StackedModels
 from penalize.regularizers import L1, L1L2, L2, GroupLasso
 
 STRENGTHS = (1e-3, 1e-2, 0.1)
@@ -249,7 +249,7 @@ def test_a_chain_is_what_vmap_makes_of_the_model(training):
 
 
 def test_what_is_watched_or_shaped_otherwise_is_no_chain():
-    from penalize.path.chain import chain_of
+    from penalize.path.training.chain import chain_of
 
     class Own(nn.Linear):
         pass

@@ -10,10 +10,10 @@ from tests.path.test_stacking import job_of, normalized, perceptron, trained_alo
 
 from penalize.errors import ArgumentError, PenalizeError
 from penalize.path import regularization_path
-from penalize.path.chunk import train_chunk
-from penalize.path.job import plan_chunks, stages
-from penalize.path.objective import SCORES, Score, choose_loss, choose_score, data_loss
-from penalize.path.stacked import StackedModels
+from penalize.path.training.chunk import train_chunk
+from penalize.path.training.job import plan_chunks, stages
+from penalize.path.training.objective import SCORES, Score, choose_loss, choose_score, data_loss
+from penalize.path.training.stacked import StackedModels
 from penalize.regularizers import L1, L2
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from penalize.errors import FileFormatError
-from penalize.path.chunk import ChunkResult
-from penalize.path.store import read_chunk, store_chunk
+from penalize.path.backends.store import read_chunk, store_chunk
+from penalize.path.training.chunk import ChunkResult
 
 CHUNK = ((0, 0), (0, 1))
 

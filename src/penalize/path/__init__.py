@@ -4,7 +4,7 @@ from penalize.path.compare import compare_penalties
 from penalize.path.comparison import PenaltyComparison
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
-from penalize.path.stackable import NotStackedWarning
+from penalize.path.training.stackable import NotStackedWarning
 
 __all__ = [
     "NotStackedWarning",

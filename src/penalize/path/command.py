@@ -14,16 +14,16 @@ from torch import nn
 from penalize.errors import DataError
 from penalize.path.compare import compare_penalties
 from penalize.path.comparison import PenaltyComparison
-from penalize.path.data import Data, load_data
+from penalize.path.data.named import Data, load_data
 from penalize.path.factory import load_factory
 from penalize.path.files import prepare_folder, remove_folders
 from penalize.path.making import made_model
 from penalize.path.network import PENALTIES, hidden_sizes, multilayer_perceptron, rules
 from penalize.path.options import Options
+from penalize.path.report.table import print_comparison, print_path
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
-from penalize.path.stackable import NotStackedWarning
-from penalize.path.table import print_comparison, print_path
+from penalize.path.training.stackable import NotStackedWarning
 from penalize.path.unfinished import Unfinished
 from penalize.regularizers.base import has_diagonal_prox
 

@@ -13,13 +13,13 @@ from torch import nn
 from penalize.arguments import integer
 from penalize.errors import ArgumentError, InterruptedTrainingError, naming, nearest
 from penalize.path.comparison import PenaltyComparison
+from penalize.path.data.sources import read_source
+from penalize.path.data.targets import read_targets
 from penalize.path.grid import check_strengths
 from penalize.path.making import attached_penalties, made_model
 from penalize.path.mixing import check_mixing, has_mixture, mixed
 from penalize.path.result import RegularizationPath
 from penalize.path.run import regularization_path
-from penalize.path.sources import read_source
-from penalize.path.targets import read_targets
 
 __all__ = ["compare_penalties"]
 

@@ -15,8 +15,8 @@ from torch import nn
 from penalize.errors import ArgumentError, DataError, FileFormatError, TargetError, naming, nearest
 from penalize.path.files import write_together
 from penalize.path.making import made_again
-from penalize.path.plot import draw_comparison, figure_bytes
-from penalize.path.report import html_report
+from penalize.path.report.page_of import html_report
+from penalize.path.report.plot import draw_comparison, figure_bytes
 from penalize.path.result import RegularizationPath
 from penalize.path.saved import path_files, read_object, write_folder
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from penalize.errors import ArgumentError, DataError, TargetError, nearest
-from penalize.path.standardized import Scaling, StandardizedModel
+from penalize.path.data.standardized import Scaling, StandardizedModel
 
 __all__ = ["Refit"]
 

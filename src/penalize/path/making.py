@@ -12,7 +12,7 @@ from torch import nn
 
 from penalize.binding import Penalties, attach, attached
 from penalize.errors import ArgumentError
-from penalize.path.penalized import proximal_targets
+from penalize.path.training.penalized import proximal_targets
 from penalize.placement import Rules, WeightTarget
 
 __all__ = ["attached_penalties", "made_again", "made_model"]

@@ -9,7 +9,7 @@ from typing import Any
 from penalize.arguments import choice, integer
 from penalize.errors import ArgumentError
 from penalize.path.grid import parse_grid
-from penalize.path.named_losses import named_loss
+from penalize.path.training.named_losses import named_loss
 
 __all__ = ["Options"]
 
@@ -90,7 +90,7 @@ class Options:
             raise ArgumentError(f"address is that of a cluster: it needs backend ray, got {name!r}")
         if name == "local":
             return name
-        from penalize.path.ray import ray_backend
+        from penalize.path.backends.ray import ray_backend
 
         return ray_backend(self.address)
 

@@ -15,13 +15,13 @@ from torch import nn
 
 from penalize.binding import Penalties, attached
 from penalize.layers import Dense
-from penalize.path.backends import Backend
-from penalize.path.chunk import ChunkResult
-from penalize.path.columns import Numbers, read_columns
+from penalize.path.backends.local import Backend
+from penalize.path.data.columns import Numbers, read_columns
+from penalize.path.data.folds import Folds
+from penalize.path.data.standardized import Scaling
 from penalize.path.fitted import Refit
-from penalize.path.folds import Folds
-from penalize.path.job import Job, plan_chunks, stages
-from penalize.path.standardized import Scaling
+from penalize.path.training.chunk import ChunkResult
+from penalize.path.training.job import Job, plan_chunks, stages
 from penalize.placement import WeightTarget
 from penalize.progress import progress_bar
 

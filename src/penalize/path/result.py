@@ -18,8 +18,8 @@ from penalize.path.choice import choose, standard_error
 from penalize.path.files import write_together
 from penalize.path.fitted import Refit
 from penalize.path.making import made_again
-from penalize.path.plot import draw_coefficients, draw_path, figure_bytes
 from penalize.path.refit import AllRows
+from penalize.path.report.plot import draw_coefficients, draw_path, figure_bytes
 from penalize.path.saved import path_files, read_path, write_folder
 
 if TYPE_CHECKING:

@@ -21,21 +21,21 @@ from torch import nn
 import penalize
 from penalize.arguments import integer, number
 from penalize.errors import ArgumentError, DataError, InterruptedTrainingError, PenalizeError
-from penalize.path.backends import Backend, choose_backend
-from penalize.path.folds import Folds, split
+from penalize.path.backends.local import Backend, choose_backend
+from penalize.path.backends.store import Stored, open_store
+from penalize.path.backends.workers import cannot_be_sent
+from penalize.path.data.folds import Folds, split
+from penalize.path.data.sources import read_source
+from penalize.path.data.targets import read_targets
 from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
-from penalize.path.job import Chunk, Job, Training, plan_chunks, stages
 from penalize.path.making import attached_penalties, made_model
-from penalize.path.objective import check_loss, choose_loss, choose_score
-from penalize.path.optimization import choose_optimizer
 from penalize.path.refit import all_rows
 from penalize.path.result import RegularizationPath
-from penalize.path.sizes import chunk_size
-from penalize.path.sources import read_source
-from penalize.path.stackable import NotStackedWarning, why_not_stacked
-from penalize.path.store import Stored, open_store
-from penalize.path.targets import read_targets
-from penalize.path.workers import cannot_be_sent
+from penalize.path.training.job import Chunk, Job, Training, plan_chunks, stages
+from penalize.path.training.objective import check_loss, choose_loss, choose_score
+from penalize.path.training.optimization import choose_optimizer
+from penalize.path.training.sizes import chunk_size
+from penalize.path.training.stackable import NotStackedWarning, why_not_stacked
 from penalize.path.zeroing import zeroing_strength
 from penalize.placement import ActivityTarget, Rules
 from penalize.progress import progress_bar
@@ -129,9 +129,10 @@ def regularization_path(
         libraries, the data); the result does not depend on them but for rounding. "auto": as many as is fast, and fits
         into `memory`. Several processes share `memory` evenly.
     backend, processes
-        "local": this machine, in so many processes; "ray": see `penalize.path.ray.ray_backend`, which also takes the
-        address of a cluster; or a function (job, chunks, advance), see `penalize.path.backends.Backend`. By default one
-        process for models that can be stacked, which uses torch's threads, and one a core for those that cannot.
+        "local": this machine, in so many processes; "ray": see `penalize.path.backends.ray.ray_backend`, which also
+        takes the address of a cluster; or a function (job, chunks, advance), a `penalize.path.backends.local.Backend`.
+        By default one process for models that can be stacked, which uses torch's threads, and one a core for those that
+        cannot.
     resume
         A folder for what is finished, made if it is not there. A call that was interrupted goes on from there when
         repeated with the same arguments, and has the same results bit for bit (on the same machine).

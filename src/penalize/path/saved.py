@@ -15,8 +15,8 @@ import safetensors.torch
 from penalize.errors import ArgumentError, ConfigError, FileFormatError
 from penalize.path.files import prepare_folder, remove_folders, write_together
 from penalize.path.fitted import Refit
-from penalize.path.plot import figure_bytes
-from penalize.path.report import html_report
+from penalize.path.report.page_of import html_report
+from penalize.path.report.plot import figure_bytes
 from penalize.saving.safetensors_files import read_safetensors
 from penalize.strict_json import open_regular_file, parse, read_small_file
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from penalize.binding import Penalties
-from penalize.path.folds import Folds
+from penalize.path.data.folds import Folds
 from penalize.placement import WeightTarget
 from penalize.regularizers import L1, L1L2, GroupLasso
 from penalize.regularizers.groups import Groups, lengths

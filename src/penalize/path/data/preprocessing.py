@@ -15,7 +15,7 @@ import torch
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import StandardScaler
 
-from penalize.path.sources import Source
+from penalize.path.data.sources import Source
 
 __all__ = ["FoldInputs", "fold_inputs"]
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from penalize.arguments import choice
-from penalize.path.objective import Loss, cross_entropy, squared_error
+from penalize.path.training.objective import Loss, cross_entropy, squared_error
 
 __all__ = ["LOSSES", "named_loss"]
 

@@ -12,14 +12,14 @@ from torch.func import functional_call, grad, vmap
 
 from penalize.binding import attached
 from penalize.evaluation import total
-from penalize.path.chain import Chain, chain_of
-from penalize.path.objective import Loss, stacked_losses
+from penalize.path.training.chain import Chain, chain_of
+from penalize.path.training.objective import Loss, stacked_losses
 from penalize.placement import ActivityTarget, output_tensors
 
 if TYPE_CHECKING:
-    from penalize.path.job import Job
-    from penalize.path.penalized import Paid
-    from penalize.path.stacked import StackedModels, Tensors
+    from penalize.path.training.job import Job
+    from penalize.path.training.penalized import Paid
+    from penalize.path.training.stacked import StackedModels, Tensors
 
 __all__ = ["Calls", "chosen_calls"]
 

@@ -8,7 +8,7 @@ import torch
 from torch.func import vmap
 
 from penalize.evaluation import StepSizes
-from penalize.path.penalized import Elementwise
+from penalize.path.training.penalized import Elementwise
 from penalize.placement import WeightTarget
 
 __all__ = ["shrink_elementwise", "shrink_generally"]

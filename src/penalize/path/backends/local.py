@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from penalize.errors import ArgumentError
-from penalize.path.chunk import ChunkResult, train_chunk
-from penalize.path.job import Chunk, Job
-from penalize.path.workers import train_in_workers
+from penalize.path.backends.workers import train_in_workers
+from penalize.path.training.chunk import ChunkResult, train_chunk
+from penalize.path.training.job import Chunk, Job
 
 __all__ = ["Backend", "LocalBackend", "choose_backend", "train_here"]
 
@@ -51,7 +51,7 @@ def choose_backend(backend: Any, processes: int) -> Backend:
     if backend == "local":
         return LocalBackend(processes)
     if backend == "ray":
-        from penalize.path.ray import ray_backend
+        from penalize.path.backends.ray import ray_backend
 
         return ray_backend()
     if callable(backend) and not isinstance(backend, type):

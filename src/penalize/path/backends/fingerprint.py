@@ -11,8 +11,8 @@ import torch
 
 import penalize
 from penalize.binding import attached
-from penalize.path.folds import Folds
-from penalize.path.job import Chunk, Job
+from penalize.path.data.folds import Folds
+from penalize.path.training.job import Chunk, Job
 
 __all__ = ["fingerprint"]
 

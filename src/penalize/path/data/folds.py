@@ -11,9 +11,9 @@ import torch
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from penalize.errors import ArgumentError, DataError
-from penalize.path.preprocessing import FoldInputs, fold_inputs
-from penalize.path.sources import Source, read_source
-from penalize.path.targets import Targets, read_targets
+from penalize.path.data.preprocessing import FoldInputs, fold_inputs
+from penalize.path.data.sources import Source, read_source
+from penalize.path.data.targets import Targets, read_targets
 
 __all__ = ["Folds", "make_folds", "split"]
 

@@ -11,9 +11,9 @@ import pandas as pd
 from sklearn import datasets
 
 from penalize.errors import ArgumentError, DataError, nearest
-from penalize.path.sources import Source, read_source
-from penalize.path.tables import SUFFIXES, read_arrays, read_table, suffix_of
-from penalize.path.targets import Targets, read_targets
+from penalize.path.data.sources import Source, read_source
+from penalize.path.data.tables import SUFFIXES, read_arrays, read_table, suffix_of
+from penalize.path.data.targets import Targets, read_targets
 
 __all__ = ["DATA", "Data", "load_data"]
 

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from penalize.errors import PenalizeError
-from penalize.path.chunk import ChunkResult, train_chunk
-from penalize.path.job import Chunk, Job, stages
+from penalize.path.training.chunk import ChunkResult, train_chunk
+from penalize.path.training.job import Chunk, Job, stages
 
 __all__ = ["cannot_be_sent", "train_in_workers"]
 

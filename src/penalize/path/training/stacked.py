@@ -9,10 +9,10 @@ import torch
 
 from penalize.binding import attached
 from penalize.evaluation import StepSizes
-from penalize.path.calls import Calls, chosen_calls
-from penalize.path.job import Chunk, Job
-from penalize.path.penalized import Elementwise, Paid, paid_by
-from penalize.path.shrinking import shrink_elementwise, shrink_generally
+from penalize.path.training.calls import Calls, chosen_calls
+from penalize.path.training.job import Chunk, Job
+from penalize.path.training.penalized import Elementwise, Paid, paid_by
+from penalize.path.training.shrinking import shrink_elementwise, shrink_generally
 
 __all__ = ["StackedModels", "Tensors"]
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from penalize.path.job import Job
-from penalize.path.stacked import StackedModels
+from penalize.path.training.job import Job
+from penalize.path.training.stacked import StackedModels
 from penalize.placement import WeightTarget
 
 __all__ = ["Scores", "rows_at_once", "score_stack", "validation_losses"]

@@ -8,8 +8,8 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from penalize.errors import PenalizeError
-from penalize.path import report_page as html
-from penalize.path.report_figure import inline_figure
+from penalize.path.report import page as html
+from penalize.path.report.figure import inline_figure
 
 if TYPE_CHECKING:
     from penalize.path.result import RegularizationPath

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
-from penalize.path import report_page as html
-from penalize.path import report_parts as parts
-from penalize.path.report_figure import inline_figure
-from penalize.path.report_next import attach_lines, finer_grid, rerun_command, rerun_lines
+from penalize.path.report import page as html
+from penalize.path.report import parts
+from penalize.path.report.figure import inline_figure
+from penalize.path.report.next_steps import attach_lines, finer_grid, rerun_command, rerun_lines
 
 if TYPE_CHECKING:
     from penalize.path.comparison import PenaltyComparison

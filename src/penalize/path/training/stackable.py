@@ -8,8 +8,8 @@ import warnings
 import torch
 
 from penalize.errors import DataError, PenalizeError
-from penalize.path.job import Chunk, Job
-from penalize.path.stacked import StackedModels, Tensors
+from penalize.path.training.job import Chunk, Job
+from penalize.path.training.stacked import StackedModels, Tensors
 
 __all__ = ["NotStackedWarning", "why_not_stacked"]
 

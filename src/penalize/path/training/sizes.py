@@ -8,8 +8,8 @@ import torch
 
 from penalize.binding import attached
 from penalize.errors import ArgumentError
-from penalize.path.job import Job
-from penalize.path.scoring import rows_at_once
+from penalize.path.training.job import Job
+from penalize.path.training.scoring import rows_at_once
 
 __all__ = ["chunk_size", "model_bytes"]
 

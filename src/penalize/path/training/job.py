@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from penalize.path.folds import Folds
-from penalize.path.objective import Loss, Score
-from penalize.path.optimization import OptimizerChoice
+from penalize.path.data.folds import Folds
+from penalize.path.training.objective import Loss, Score
+from penalize.path.training.optimization import OptimizerChoice
 
 __all__ = ["Chunk", "Job", "Training", "plan_chunks", "stages"]
 

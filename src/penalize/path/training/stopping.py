@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from penalize.path.stacked import StackedModels
+from penalize.path.training.stacked import StackedModels
 
 __all__ = ["Stopping"]
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from penalize.binding.step_sizes import step_sizes
-from penalize.path.job import Job
-from penalize.path.optimization import narrow
-from penalize.path.scoring import validation_losses
-from penalize.path.stacked import StackedModels
-from penalize.path.stopping import Stopping
+from penalize.path.training.job import Job
+from penalize.path.training.optimization import narrow
+from penalize.path.training.scoring import validation_losses
+from penalize.path.training.stacked import StackedModels
+from penalize.path.training.stopping import Stopping
 
 __all__ = ["step", "train_stack"]
 

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from penalize.errors import ArgumentError, MissingExtraError, PenalizeError
-from penalize.path.backends import Backend
-from penalize.path.chunk import ChunkResult, train_chunk
-from penalize.path.job import Chunk, Job, stages
+from penalize.path.backends.local import Backend
+from penalize.path.training.chunk import ChunkResult, train_chunk
+from penalize.path.training.job import Chunk, Job, stages
 
 __all__ = ["ray_backend"]
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from penalize.atomic import replacing
 from penalize.errors import ArgumentError, FileError, FileFormatError
-from penalize.path.backends import Backend
-from penalize.path.chunk import RESULTS, ChunkResult
-from penalize.path.fingerprint import fingerprint
-from penalize.path.job import Chunk, Job, stages
+from penalize.path.backends.fingerprint import fingerprint
+from penalize.path.backends.local import Backend
+from penalize.path.training.chunk import RESULTS, ChunkResult
+from penalize.path.training.job import Chunk, Job, stages
 
 __all__ = ["Stored", "open_store", "read_chunk", "store_chunk"]
 

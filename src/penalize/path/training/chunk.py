@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from penalize.path.job import Chunk, Job, stages
-from penalize.path.scoring import score_stack
-from penalize.path.stacked import StackedModels, Tensors
-from penalize.path.train import train_stack
+from penalize.path.training.job import Chunk, Job, stages
+from penalize.path.training.loop import train_stack
+from penalize.path.training.scoring import score_stack
+from penalize.path.training.stacked import StackedModels, Tensors
 
 __all__ = ["RESULTS", "ChunkResult", "train_chunk"]
 

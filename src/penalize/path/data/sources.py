@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.preprocessing import OneHotEncoder
 
 from penalize.errors import DataError
-from penalize.path.columns import Categories, Column, read_columns
+from penalize.path.data.columns import Categories, Column, read_columns
 
 __all__ = ["LEVELS", "Source", "read_source"]
 

@@ -1,0 +1,1 @@
+"""Where chunks are trained, and where what is finished is kept."""

@@ -1,0 +1,1 @@
+"""Training many models at once: jobs, chunks of them, stacks, and what they reach."""
