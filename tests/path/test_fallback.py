@@ -1,6 +1,7 @@
 """What cannot be trained in a stack is trained one after another, in worker processes where that is possible."""
 
 import dataclasses
+import itertools
 import os
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from penalize.errors import PenalizeError
 from penalize.path import NotStackedWarning, regularization_path
 from penalize.path.backends.local import LocalBackend
+from penalize.regularizers import L2
 
 NOT = r"this model cannot be trained in a stack \(.*\): its models are trained one after another, in "
 
@@ -123,3 +125,18 @@ def test_processes_are_cores_by_default_and_one_for_stacks(monkeypatch):
         run(linear(Branching))
     run(linear())
     assert asked == [7, 1]
+
+
+def test_a_gradient_that_is_rounding_alone_does_not_hinder_a_stack():
+    """A bias before a BatchNorm has no gradient but rounding, of which no digit need agree."""
+
+    def normalized():
+        sizes = (13, 40, 40)
+        parts = [part for n, m in itertools.pairwise(sizes) for part in (nn.Linear(n, m), nn.BatchNorm1d(m), nn.ReLU())]
+        return nn.Sequential(*parts, nn.Linear(40, 3))
+
+    def large_loss(output, y):
+        return 1000 * nn.functional.cross_entropy(output, y)
+
+    path = run(normalized, epochs=1, weights={"*.weight": L2(1.0)}, loss=large_loss)
+    assert path.settings["stacked"] is True
