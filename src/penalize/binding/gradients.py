@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from penalize.binding.proximal import ProximalSteps
 
 __all__ = ["Share", "penalty_gradient"]
+
+_STRIDED, _layout = {torch.strided}, operator.attrgetter("layout")
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
@@ -134,8 +137,11 @@ class Share:
 
     def _maximized(self) -> set[int]:
         """The identities of the parameters along whose gradients the optimizer goes up."""
-        groups = [group for group in self.optimizer.param_groups if group.get("maximize")]
-        return {id(parameter) for group in groups for parameter in group["params"]}
+        found: set[int] = set()
+        for group in self.optimizer.param_groups:
+            if group.get("maximize"):
+                found.update(map(id, group["params"]))
+        return found
 
     def _paying(self) -> list[WeightTarget]:
         """The targets whose penalties have gradients, each parameter once."""
@@ -162,7 +168,7 @@ class Share:
 def _grads(group: Group) -> list[torch.Tensor]:
     """The gradients of the parameters of a group."""
     found = [weight.grad for weight in group.weights]
-    if all(gradient is not None and gradient.layout is torch.strided for gradient in found):
+    if all(gradient is not None for gradient in found) and _STRIDED.issuperset(map(_layout, found)):
         return found  # type: ignore[return-value]
     return [_grad(target, weight) for target, weight in zip(group.targets, group.weights, strict=True)]
 

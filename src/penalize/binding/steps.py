@@ -90,7 +90,7 @@ class GradientBinding:
 
         Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer.
         """
-        held = [[(id(g["params"]), len(g["params"])) for g in each.param_groups] for each in self.optimizers]
+        held = [(id(g["params"]), len(g["params"])) for each in self.optimizers for g in each.param_groups]
         now = (self.penalties.current(), held)
         if self._shared_out is not None and self._shared_out[0] is now[0] and self._shared_out[1] == held:
             return
