@@ -20,6 +20,7 @@ from torch import nn
 
 import penalize
 from penalize.arguments import integer, number
+from penalize.binding import Penalties
 from penalize.errors import ArgumentError, DataError, InterruptedTrainingError, PenalizeError
 from penalize.path.backends.local import Backend, choose_backend
 from penalize.path.backends.store import Stored, open_store
@@ -208,31 +209,13 @@ def regularization_path(
     stored = trains if resume is None else Stored(trains, open_store(resume, job, chunks))
     results = _collected(stored, job, chunks, progress, resume)
     settings = {
-        "task": data.task,
-        "rows": int(data.x.shape[1]),
-        "features": list(data.x.shape[2:]),
-        **({"classes": list(data.targets.classes)} if data.task == "classification" else {}),
+        **_settings(job, penalties, size),
         **({"feature_names": list(data.feature_names)} if isinstance(x, pd.DataFrame) else {}),
-        "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
-        "outputs": [name for name, target in penalties.items() if isinstance(target, ActivityTarget)],
-        "folds": len(data),
-        "epochs": epochs,
-        "batch_size": batch_size,
+        **({} if zeroing is None else {"zeroing_strength": zeroing}),
         "optimizer": str(chosen_optimizer),
         "learning_rate": learning_rate,
-        "proximal": proximal,
-        **({} if zeroing is None else {"zeroing_strength": zeroing}),
         "loss": loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__),
-        "early_stopping": early_stopping,
-        "warm_start": warm_start,
-        "seed": seed,
-        "stacked": job.stacked,
-        "chunk": size if job.stacked else 1,
         "seconds": round(time.perf_counter() - began, 3),
-        "versions": {
-            "python": platform.python_version(),
-            **{module.__name__: module.__version__ for module in (penalize, torch, np, sklearn)},
-        },
     }
     return RegularizationPath(
         strengths=np.array(grid),
@@ -244,6 +227,32 @@ def regularization_path(
         settings={name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()},
         all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
     )
+
+
+def _settings(job: Job, penalties: Penalties, size: int) -> dict[str, Any]:
+    """What the job says of a path; the versions are those of this process."""
+    data, training = job.data, job.training
+    return {
+        "task": data.task,
+        "rows": int(data.x.shape[1]),
+        "features": list(data.x.shape[2:]),
+        **({"classes": list(data.targets.classes)} if data.task == "classification" else {}),
+        "penalties": {name: repr(penalties[name].regularizer) for name in penalties},
+        "outputs": [name for name, target in penalties.items() if isinstance(target, ActivityTarget)],
+        "folds": len(data),
+        "epochs": training.epochs,
+        "batch_size": training.batch_size,
+        "proximal": job.proximal,
+        "early_stopping": training.early_stopping,
+        "warm_start": training.warm_start,
+        "seed": training.seed,
+        "stacked": job.stacked,
+        "chunk": size if job.stacked else 1,
+        "versions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (penalize, torch, np, sklearn)},
+        },
+    }
 
 
 def _stacked_or_not(job: Job, processes: int | None) -> tuple[Job, int]:
