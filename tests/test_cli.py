@@ -57,13 +57,16 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path, undra
         ),
         (
             ["path", "wine", "--penalty", "l3"],
-            "penalty must be one of l1, l2, l1_l2, group_lasso, sparse_group_lasso, hoyer_square, orthogonal_regularizer, got 'l3'",
+            "penalty must be one of l1, l2, l1_l2, group_lasso, sparse_group_lasso, linf, hoyer_square, nuclear_norm, spectral_norm, orthogonal_regularizer, decorrelation, got 'l3'",
         ),
         (
             ["path", "wine", "--on", "kernels"],
             "on must be one of kernel, bias, activity, features, or a pattern of weights, got 'kernels': did you mean",
         ),
         (["path", "wine", "--penalty", "orthogonal_regularizer", "--on", "bias"], "needs a matrix"),
+        (["path", "wine", "--penalty", "nuclear_norm", "--on", "bias"], "penalty nuclear_norm needs a matrix"),
+        (["path", "wine", "--penalty", "linf", "--on", "activity"], "penalty linf is of units"),
+        (["path", "wine", "--penalty", "decorrelation"], "decorrelation is of outputs: it needs on activity"),
         (["path", "wine", "--on", "activity", "--hidden", ""], "on activity needs at least one hidden layer"),
         (["path", "wine", "--strengths", "0:1:3"], "strengths must be low:high:count"),
         (["path", "wine", "--strengths", "-1:1:3"], "strengths must be low:high:count"),

@@ -64,6 +64,9 @@ CASES = {
     "wine l1 bias": (load_wine, "classification", "l1", "bias"),
     "wine l1_l2 activity": (load_wine, "classification", "l1_l2", "activity"),
     "breast cancer orthogonal kernel": (load_breast_cancer, "classification", "orthogonal_regularizer", "kernel"),
+    "wine nuclear norm kernel": (load_wine, "classification", "nuclear_norm", "kernel"),
+    "wine largest by units": (load_wine, "classification", "linf", "features"),
+    "wine decorrelated activity": (load_wine, "classification", "decorrelation", "activity"),
     "wine orthogonal activity": (load_wine, "classification", "orthogonal_regularizer", "activity"),
     "diabetes l2 kernel": (load_diabetes, "regression", "l2", "kernel"),
 }

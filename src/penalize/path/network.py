@@ -13,11 +13,15 @@ from penalize.regularizers import (
     L1,
     L1L2,
     L2,
+    Decorrelation,
     GroupLasso,
     HoyerSquare,
+    LInf,
+    NuclearNorm,
     OrthogonalRegularizer,
     Regularizer,
     SparseGroupLasso,
+    SpectralNorm,
 )
 
 __all__ = ["PENALTIES", "PLACES", "hidden_sizes", "multilayer_perceptron", "rules"]
@@ -30,11 +34,20 @@ PENALTIES: dict[str, Regularizer] = {
     "l1_l2": L1L2(1.0, 1.0),
     "group_lasso": GroupLasso(1.0, axis=0),
     "sparse_group_lasso": SparseGroupLasso(1.0, axis=0),
+    "linf": LInf(1.0, axis=0),
     "hoyer_square": HoyerSquare(1.0),
+    "nuclear_norm": NuclearNorm(1.0),
+    "spectral_norm": SpectralNorm(1.0),
     "orthogonal_regularizer": OrthogonalRegularizer(1.0),
+    "decorrelation": Decorrelation(1.0),
 }
+OF_MATRICES = ("nuclear_norm", "spectral_norm", "orthogonal_regularizer")
 # Of the weights of the first layer, (out, in), these take an input for a group; others take a unit, the rows.
-OF_FEATURES = {"group_lasso": GroupLasso(1.0, axis=1), "sparse_group_lasso": SparseGroupLasso(1.0, axis=1)}
+OF_FEATURES = {
+    "group_lasso": GroupLasso(1.0, axis=1),
+    "sparse_group_lasso": SparseGroupLasso(1.0, axis=1),
+    "linf": LInf(1.0, axis=1),
+}
 PLACES = ("kernel", "bias", "activity", "features")
 ACTIVATIONS = nn.ReLU.__module__
 
@@ -74,8 +87,10 @@ def rules(penalty: str, on: str, hidden: list[int], model: nn.Module | None = No
         listed = ", ".join(PLACES)
         raise ArgumentError(f"on must be one of {listed}, or a pattern of weights, got {on!r}: {nearest(on, PLACES)}")
     regularizer = PENALTIES[penalty]
-    if on == "bias" and penalty == "orthogonal_regularizer":
-        raise ArgumentError("penalty orthogonal_regularizer needs a matrix, but on bias there are only vectors")
+    if on == "bias" and penalty in OF_MATRICES:
+        raise ArgumentError(f"penalty {penalty} needs a matrix, but on bias there are only vectors")
+    if on != "activity" and penalty == "decorrelation":
+        raise ArgumentError(f"penalty decorrelation is of outputs: it needs on activity, got {on!r}")
     if on in ("bias", "activity") and penalty in OF_FEATURES:
         raise ArgumentError(f"penalty {penalty} is of units, the rows of kernels: it needs on kernel, got {on!r}")
     if on == "activity":
