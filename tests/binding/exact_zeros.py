@@ -39,9 +39,9 @@ def designs():
     yield "AR(0.5)", correlated, correlated @ truth + 0.1 * random.standard_normal(200), 0.1
 
 
-def lassos():
+def lassos(ratio):
     for name, x, y, rate in designs():
-        lasso = Lasso(x, y, share=0.05)
+        lasso = Lasso(x, y, share=0.05, ratio=ratio)
         ways = {
             f"SGD, lr 1/L = {lasso.rate:.3g}": (lambda p, r: torch.optim.SGD(p, lr=r), False),
             f"momentum 0.9, lr 1/L = {lasso.rate:.3g}": (lambda p, r: torch.optim.SGD(p, lr=r, momentum=0.9), False),
@@ -104,6 +104,8 @@ def logistic(name, x, y, strength, rate, steps):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    lassos()
+    for ratio in (1.0, 0.5):
+        print("Lasso" if ratio == 1 else f"elastic net, l1_ratio {ratio}")
+        lassos(ratio)
     logistic("breast_cancer", standardized(load_breast_cancer().data), load_breast_cancer().target, 0.05, 1.0, STEPS)
     logistic("digits", standardized(load_digits().data), load_digits().target, 0.1, 0.1, STEPS)
