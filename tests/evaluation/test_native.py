@@ -113,6 +113,18 @@ def test_a_weight_that_was_given_other_data_is_worked_on_as_it_is():
     torch.testing.assert_close(model.weight.detach(), torch.full((2, 3), 1 - 0.5))
 
 
+def test_new_tensors_that_the_library_cannot_write_are_made_by_operations(monkeypatch):
+    """As under a mode that makes other tensors than plain ones: nothing is left unwritten, or written nowhere."""
+    weight = torch.tensor([1.0, -2.0])
+    strengthened = Strengthened([0.1], [0.2], [weight])
+    monkeypatch.setattr(native.Memory, "beside", lambda self, tensors: None)
+    value, gradients = strengthened.forward([weight], True)
+    assert value.item() == pytest.approx(0.3 + 1.0)
+    assert gradients is None
+    (found,) = strengthened.gradients([weight], torch.tensor(2.0))
+    torch.testing.assert_close(found, 2 * torch.tensor([0.1 + 0.4, -0.1 - 0.8]))
+
+
 def test_what_is_changed_in_place_counts_as_changed():
     """Autograd refuses a graph whose weights were changed by a proximal step."""
     model = nn.Linear(3, 1, bias=False)

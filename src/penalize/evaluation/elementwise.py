@@ -38,7 +38,8 @@ class Strengthened:
             gradients = list(map(torch.empty_like, tensors)) if with_gradients else None
             addresses = None if gradients is None else memory.beside(gradients)
             value = self.kernels.value(addresses, memory, *self._strengths)
-            return torch.tensor(value, dtype=self.wide), gradients
+            # Under a mode that makes other tensors than plain ones, there are no gradients yet.
+            return torch.tensor(value, dtype=self.wide), gradients if addresses is not None else None
         # On CPUs norms in float32 lose digits of long rows.
         dtype = torch.float64 if tensors[0].device.type == "cpu" else self.wide
         total = tensors[0].new_zeros((), dtype=dtype)
@@ -52,8 +53,10 @@ class Strengthened:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
         if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
             found = list(map(torch.empty_like, tensors))
-            self.kernels.write_gradients(memory.beside(found), memory, *self._strengths, float(factor))
-            return found
+            addresses = memory.beside(found)
+            if addresses is not None:
+                self.kernels.write_gradients(addresses, memory, *self._strengths, float(factor))
+                return found
         # Multiplied in float32 at least, where a factor or a strength may be too small or too large for the dtype.
         wide = [tensor.to(self.wide) for tensor in tensors]
         made = [torch.zeros_like(tensor) for tensor in wide]
