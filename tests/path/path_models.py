@@ -44,6 +44,20 @@ class Dying(Branching):
         return super().forward(x)
 
 
+class Tied(nn.Module):
+    """Two layers have one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(13, 13)
+        self.second = nn.Linear(13, 13)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(13, 3)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
+
+
 WINE = {"weights": {"weight": L2(1.0)}, "strengths": [1e-3, 1e-1], "folds": 3, "epochs": 2, "learning_rate": 0.01}
 RESUMED = {
     "weights": {"*.weight": L1(1.0)},

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_wine
 from sklearn.preprocessing import StandardScaler
+from tests.path.path_models import Tied
 from torch import nn
 
 from penalize import attach
@@ -162,17 +163,6 @@ def test_dropout_and_batch_normalization_with_its_own_statistics_each():
 
 
 def test_tied_weights_train_as_one():
-    class Tied(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.Linear(13, 13)
-            self.second = nn.Linear(13, 13)
-            self.second.weight = self.first.weight
-            self.head = nn.Linear(13, 3)
-
-        def forward(self, x):
-            return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
-
     x, y = load_wine(return_X_y=True)
 
     def factory():

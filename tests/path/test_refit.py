@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
+from tests.path.path_models import Tied
 from torch import nn
 
 import penalize
@@ -224,17 +225,6 @@ def test_buffers_are_those_of_the_training_on_all_rows():
 
 
 def test_tied_weights_stay_tied():
-    class Tied(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first = nn.Linear(13, 13)
-            self.second = nn.Linear(13, 13)
-            self.second.weight = self.first.weight
-            self.head = nn.Linear(13, 3)
-
-        def forward(self, x):
-            return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
-
     x, y = load_wine(return_X_y=True)
     path = regularization_path(Tied(), x, y, weights={"first.weight": L2(1.0)}, strengths=[1e-3], **SETTINGS)
     model = path.model(1e-3).model

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits, load_wine
+from tests.path.path_models import Tied
 from torch import nn
 
 from penalize import attach, optimizers
@@ -78,18 +79,6 @@ def dropping():
     return nn.Sequential(
         nn.Flatten(), nn.Linear(13, 8), nn.Dropout(0.3), nn.Tanh(), nn.Linear(8, 3, bias=False)
     ).double()
-
-
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Linear(13, 13)
-        self.second = nn.Linear(13, 13)
-        self.second.weight = self.first.weight
-        self.head = nn.Linear(13, 3)
-
-    def forward(self, x):
-        return self.head(torch.relu(self.second(torch.relu(self.first(x)))))
 
 
 def tied_chain():
