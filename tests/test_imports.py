@@ -22,6 +22,7 @@ ROOMS = [
     "strict_json",
     "atomic",
     "masks",
+    "logits",
     "ops",
     "activations",
     "initializers",

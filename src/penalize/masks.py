@@ -26,6 +26,8 @@ def mask_of(value: Any) -> Any:
 
 def masks_of(value: Any) -> Any:
     """The mask of a tensor; for nested lists, tuples and dicts the same structure of masks, or None without any."""
+    if isinstance(value, torch.Tensor):
+        return mask_of(value)
     if isinstance(value, list | tuple):
         masks = [masks_of(item) for item in value]
         return masks if any(mask is not None for mask in masks) else None

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Share", "penalty_gradient"]
 
-_STRIDED, _layout = {torch.strided}, operator.attrgetter("layout")
+# Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
+_TENSOR, _STRIDED = {torch.Tensor}, {torch.strided}
+_gradient_of, _layout = operator.attrgetter("grad"), operator.attrgetter("layout")
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
@@ -98,7 +100,7 @@ class Share:
     def add(self) -> None:
         """Add the penalties' gradients to `.grad` of their parameters, where they are not in it yet."""
         # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
-        scale = getattr(self.optimizer, "grad_scale", None)
+        scale = vars(self.optimizer).get("grad_scale")
         maximized = self._maximized()
         plan = self._plan()
         together = [] if self.added or maximized or scale is not None else plan.groups
@@ -167,9 +169,9 @@ class Share:
 
 def _grads(group: Group) -> list[torch.Tensor]:
     """The gradients of the parameters of a group."""
-    found = [weight.grad for weight in group.weights]
-    if all(gradient is not None for gradient in found) and _STRIDED.issuperset(map(_layout, found)):
-        return found  # type: ignore[return-value]
+    found = list(map(_gradient_of, group.weights))
+    if _TENSOR.issuperset(map(type, found)) and _STRIDED.issuperset(map(_layout, found)):
+        return found
     return [_grad(target, weight) for target, weight in zip(group.targets, group.weights, strict=True)]
 
 

@@ -132,10 +132,14 @@ class GradientBinding:
                 share.penalties = WeightPenalties(own)
         self._shared_out = now
 
-    # A compiled step leaves this out of its graph: it would be compiled again for each target. The public
-    # `torch.compiler.disable` imports the compiler, which takes a second, where it is only named.
-    @_disable_dynamo
     def _before_step(
+        self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if torch.compiler.is_compiling():
+            return self._before_compiled_step(share, optimizer, args, kwargs)
+        return self._begin_step(share, optimizer, args, kwargs)
+
+    def _begin_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         # torch hands pre-hooks the arguments of `step` with the optimizer itself in front.
@@ -152,10 +156,20 @@ class GradientBinding:
         penalized = self._penalized(share, closure)
         return ((itself, penalized), {}) if given else (args, {**kwargs, "closure": penalized})
 
-    @_disable_dynamo
     def _after_step(self, share: Share, *_: Any) -> None:
+        if torch.compiler.is_compiling():
+            self._after_compiled_step(share)
+        else:
+            self._end_step(share)
+
+    def _end_step(self, share: Share) -> None:
         if share.proximal is not None:
             share.proximal.take(share.clipping)
+
+    # A compiled step leaves these out of its graph: it would be compiled again for each target. The public
+    # `torch.compiler.disable` imports the compiler, which takes a second, where it is only named.
+    _before_compiled_step = _disable_dynamo(_begin_step)
+    _after_compiled_step = _disable_dynamo(_end_step)
 
     def _penalized(self, share: Share, closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:

@@ -7,6 +7,7 @@ a graph that `torch.compile` or `torch.export` makes.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ from penalize.placement import WeightTarget
 from penalize.regularizers.norms import strengths_of
 
 __all__ = ["Group", "WeightPenalties"]
+
+# Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
+_regularizer, _kind = operator.attrgetter("regularizer"), operator.attrgetter("requires_grad", "dtype", "device")
 
 
 class WeightPenalties:
@@ -41,6 +45,10 @@ class WeightPenalties:
                 raise
             return [value for _, value in weight_losses(self.targets)]
         return [*values, *(value for _, value in weight_losses(plan.others))] if plan.others else values
+
+    def pays(self) -> bool:
+        """Whether any weight has a penalty, be it 0."""
+        return self.current().pays
 
     def current(self) -> _Plan:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
@@ -71,30 +79,30 @@ class _Plan:
     """Which targets are computed together, and what that was decided on."""
 
     def __init__(self, targets: Sequence[WeightTarget]) -> None:
-        self.seen: list[tuple[Any, ...]] = []
+        self.declarations = [target.declaration for target in targets]
+        self.regularizers = [declaration.regularizer for declaration in self.declarations]
+        self.tables = [target.module._parameters for target in targets]
+        self.attributes = [declaration.attribute for declaration in self.declarations]
+        self.held = list(map(dict.get, self.tables, self.attributes))
+        self.tensors = [held for held in self.held if held is not None]
+        self.kinds = list(map(_kind, self.tensors))
+        fused = {id(each): each for each in self.regularizers if strengths_of(each) is not None}
+        self.settings = list(map(vars, fused.values()))
+        self.settings_before = list(map(dict, self.settings))
         self.others: list[WeightTarget] = []
+        self.pays = False
+        """Whether a weight has a penalty, be it of strength 0."""
         together: dict[Any, list[tuple[WeightTarget, tuple[float, float]]]] = {}
         known: set[int] = set()
-        for target in targets:
-            regularizer, parameters = target.regularizer, target.module._parameters
-            held = parameters.get(target.declaration.attribute)
+        for target, regularizer, held in zip(targets, self.regularizers, self.held, strict=True):
+            if regularizer is None:
+                continue
             # What `fully_shard` put in the place of a sharded parameter is not what is penalized.
             tensor = None if held is None else target.tensor()
             strengths = strengths_of(regularizer)
-            self.seen.append(
-                (
-                    target.declaration,
-                    regularizer,
-                    parameters,
-                    target.declaration.attribute,
-                    held,
-                    _kind(held),
-                    None if strengths is None else vars(regularizer),
-                    None if strengths is None else dict(vars(regularizer)),
-                )
-            )
-            if regularizer is None or target.frozen or id(tensor) in known:
+            if target.frozen or id(tensor) in known:
                 continue
+            self.pays = True
             if tensor is None or strengths is None or not _is_plain(tensor):
                 known |= {id(tensor)} if tensor is not None else set()
                 self.others.append(target)
@@ -107,20 +115,13 @@ class _Plan:
 
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
-        for declaration, regularizer, parameters, attribute, tensor, kind, strengths, before in self.seen:
-            if (
-                declaration.regularizer is not regularizer
-                or parameters.get(attribute) is not tensor
-                or strengths != before
-                # A module that is moved or cast keeps its parameters, and changes what they hold.
-                or (tensor is not None and (tensor.requires_grad, tensor.dtype, tensor.device) != kind)
-            ):
-                return False
-        return True
-
-
-def _kind(tensor: torch.Tensor | None) -> Any:
-    return None if tensor is None else (tensor.requires_grad, tensor.dtype, tensor.device)
+        return (
+            all(map(operator.is_, map(_regularizer, self.declarations), self.regularizers))
+            and all(map(operator.is_, map(dict.get, self.tables, self.attributes), self.held))
+            and self.settings == self.settings_before
+            # A module that is moved or cast keeps its parameters, and changes what they hold.
+            and list(map(_kind, self.tensors)) == self.kinds
+        )
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -55,7 +55,8 @@ class Memory:
         self.shared_among_threads = sum(sizes) >= WORTH_THREADS
         self.count = ctypes.c_int64(len(sizes))
         self.sizes = (ctypes.c_int64 * len(sizes))(*sizes)
-        self.addresses = _addresses(places)
+        self._as_addresses = ctypes.c_void_p * len(sizes)
+        self.addresses = self._as_addresses(*places)
 
     def holds(self, tensors: Tensors) -> bool:
         """Whether these tensors, of the same types and dtype, lie there still."""
@@ -70,7 +71,7 @@ class Memory:
         if not (_can_be_taken(tensors) and list(map(_bytes, tensors)) == self.bytes):
             return None
         places = list(map(_place, tensors))
-        return _addresses(places) if all(places) or not _lacks_memory(places, self.bytes) else None
+        return self._as_addresses(*places) if all(places) or not _lacks_memory(places, self.bytes) else None
 
     def threads(self) -> ctypes.c_int:
         """How many threads to share the work among."""
@@ -97,10 +98,6 @@ def _can_be_taken(tensors: Tensors) -> bool:
 def _lacks_memory(places: list[int], sizes: list[int]) -> bool:
     """Whether a tensor that is not empty lies nowhere, as torch's tensors of zeros alone do."""
     return any(size and not place for place, size in zip(places, sizes, strict=True))
-
-
-def _addresses(places: list[int]) -> Any:
-    return (ctypes.c_void_p * len(places))(*places)
 
 
 def numbers(values: Sequence[float]) -> Any:

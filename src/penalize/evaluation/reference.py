@@ -22,8 +22,10 @@ def weight_losses(targets: Iterable[WeightTarget]) -> list[NamedLoss]:
     asked = []
     seen = set()
     for target in targets:
+        if target.regularizer is None or target.frozen:
+            continue
         tensor = target.tensor()
-        if target.regularizer is None or target.frozen or id(tensor) in seen:
+        if id(tensor) in seen:
             continue
         seen.add(id(tensor))
         if needs_start(target.regularizer) and isinstance(tensor, nn.Parameter):

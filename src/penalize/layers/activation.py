@@ -9,8 +9,10 @@ import torch
 from penalize import activations
 from penalize.arguments import integer, number
 from penalize.errors import ShapeError
+from penalize.layers.activated import activated
 from penalize.layers.layer import Layer
 from penalize.layers.weights import ConstraintOf, InitializerOf, RegularizerOf
+from penalize.logits import keep_logits
 from penalize.masks import mask_of
 from penalize.registry import built_in
 
@@ -35,8 +37,7 @@ class Activation(Layer):
         self.activation = self.as_activation(activation)
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.activation(inputs)
-        return output
+        return activated(self.activation, inputs)
 
 
 @built_in("layer", module="keras.layers")
@@ -134,7 +135,8 @@ class Softmax(Layer):
     def _softmax(self, inputs: torch.Tensor) -> torch.Tensor:
         if isinstance(self.axis, tuple) and len(self.axis) > 1:
             return torch.exp(inputs - torch.logsumexp(inputs, self.axis, keepdim=True))
-        return activations.softmax(inputs, self.axis[0] if isinstance(self.axis, tuple) else self.axis)
+        axis = self.axis[0] if isinstance(self.axis, tuple) else self.axis
+        return keep_logits(activations.softmax(inputs, axis), inputs, axis)
 
 
 @built_in("layer", module="keras.layers")

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from penalize.arguments import choice, integer, integers
 from penalize.errors import ArgumentError, ShapeError
+from penalize.layers.activated import activated
 from penalize.layers.inputs import as_floating
 from penalize.layers.padding import pad_same
 from penalize.layers.spatial import Spatial, as_data_format
@@ -53,8 +54,7 @@ class SlidingKernel(WithBias, Spatial):
             )
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        output: torch.Tensor = self.activation(super().call(inputs))
-        return output
+        return activated(self.activation, super().call(inputs))
 
     def convolved(self, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, groups: int) -> torch.Tensor:
         """The convolution of x, channels second, with its kernel; ShapeError for another number of channels."""

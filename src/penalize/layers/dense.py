@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from penalize.arguments import integer
 from penalize.errors import ShapeError
+from penalize.layers.activated import activated
 from penalize.layers.inputs import as_floating
 from penalize.layers.layer import Layer
 from penalize.layers.weight_attributes import WithBias, WithKernel
@@ -74,8 +75,8 @@ class Dense(WithKernel, WithBias, Layer):
             self.build_weight("bias", (self.units,))
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        if inputs.shape[-1] != self.weight.shape[1]:
-            expected = self.weight.shape[1]
+        weight = self.weight
+        if inputs.shape[-1] != weight.shape[1]:
+            expected = weight.shape[1]
             raise ShapeError(f"{self.name}: the last axis of the inputs must be {expected}, got {tuple(inputs.shape)}")
-        output: torch.Tensor = self.activation(F.linear(as_floating(inputs, self.weight.dtype), self.weight, self.bias))
-        return output
+        return activated(self.activation, F.linear(as_floating(inputs, weight.dtype), weight, self.bias))

@@ -37,11 +37,8 @@ class DTypePolicy:
         self.name = name
         self.variable_dtype = as_dtype("float32" if name in MIXED else name)
         self.compute_dtype = MIXED.get(name, self.variable_dtype)
-
-    @property
-    def mixed(self) -> bool:
-        """Whether weights are cast before they are computed with."""
-        return self.variable_dtype != self.compute_dtype
+        # Whether weights are cast before they are computed with.
+        self.mixed = name in MIXED
 
     def __repr__(self) -> str:
         return f"DTypePolicy({self.name!r})"

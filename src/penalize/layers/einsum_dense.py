@@ -13,6 +13,7 @@ import torch
 from penalize.arguments import integer
 from penalize.errors import ArgumentError, ShapeError
 from penalize.initializers import VarianceScaling
+from penalize.layers.activated import activated
 from penalize.layers.inputs import as_floating
 from penalize.layers.layer import Layer
 from penalize.layers.weight_attributes import WithBias, WithKernel
@@ -141,7 +142,7 @@ class EinsumDense(WithKernel, WithBias, Layer):
         output = torch.einsum(self.equation, as_floating(inputs, kernel.dtype), kernel)
         if self.bias is not None:
             output = output + self.bias
-        return self.activation(output)
+        return activated(self.activation, output)
 
     def _draw(self, shape: tuple[int, ...], dtype: torch.dtype) -> torch.Tensor:
         """The first kernel: scaled initializers see the matrix (summed axes, other axes) that it is."""

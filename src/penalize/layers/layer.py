@@ -244,25 +244,26 @@ class Layer(Weighted):
             return self._call_symbolically(args, kwargs, training)
         if training is not None and any(module.training != training for module in self.modules()):
             return self._in_mode(training, args, kwargs)
+        declarations = self.declarations
         position = enter_call(self, records_below(self))
         if position:
-            self.declarations.position = position
+            declarations.position = position
         try:
             first = args[0] if args else kwargs.get(self._call_arguments[0], next(iter(kwargs.values()), None))
-            if not self.built:
+            if not declarations.built:
                 self._build_for(first)
-            masked = masks_of([*args, *kwargs.values()]) is not None
+            masked = masks_of(first if len(args) == 1 and not kwargs else [*args, *kwargs.values()]) is not None
             if masked:
                 self._add_masks(args, kwargs)
             if self._call_takes_training:
                 kwargs["training"] = self.training
             given = [self._as_tensors(arg) for arg in args]
-            named = {key: self._as_tensors(value) for key, value in kwargs.items()}
+            named = {key: self._as_tensors(value) for key, value in kwargs.items()} if kwargs else {}
             output = self.in_compute_dtype(self.call, *given, **named)
             given_mask = named.get("mask")
             if masked or self._computes_mask or given_mask is not None:
                 self._hand_on_mask(first, given_mask, output)
-            if self.declarations.activity.regularizer is not None or self.declarations.placed:
+            if declarations.activity.regularizer is not None or declarations.placed:
                 self._record_activity(output)
             return output
         finally:

@@ -13,7 +13,10 @@ __all__ = ["as_container", "declared_targets", "weights_below"]
 
 
 def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[ActivityTarget]]:
-    """The weight targets in creation order, depth first, none under a frozen layer; and all activity targets."""
+    """The weights that are there, penalized or not, and all activity targets.
+
+    Weights come in creation order, depth first; those under a frozen layer are left out.
+    """
     weights: list[WeightTarget] = []
     activities: list[ActivityTarget] = []
     seen: set[int] = set()
@@ -27,11 +30,9 @@ def declared_targets(module: nn.Module) -> tuple[list[WeightTarget], list[Activi
         if declared is not None:
             layer = str(getattr(part, "name", type(part).__name__))
             activities.append(ActivityTarget(layer, part, declared.activity, declared.record, declared.added))
-            computed = computed_weights(part)
-            for name, weight in declared.weights.items():
-                is_there = part._parameters.get(weight.attribute) is not None or weight.attribute in computed
-                if trainable and weight.regularizer is not None and is_there:
-                    weights.append(WeightTarget(f"{layer}.{name}", part, weight))
+            there = {name for name, held in part._parameters.items() if held is not None} | set(computed_weights(part))
+            own = [(name, weight) for name, weight in declared.weights.items() if weight.attribute in there]
+            weights.extend(WeightTarget(f"{layer}.{name}", part, weight) for name, weight in own if trainable)
         for child in part.children():
             visit(child, trainable)
 

@@ -242,14 +242,18 @@ class Weighted(nn.Module):
 
         `fit` does it after each step of the optimizer; in a loop of your own, call it after `optimizer.step()`.
         """
-        for module in self.modules():
-            if isinstance(module, Weighted):
-                for weight in module._own_weights().values():
-                    parameter = module._parameters.get(weight.attribute)
-                    if weight.constraint is not None and parameter is not None and parameter.requires_grad:
-                        where = f"{module.name}: {weight.argument}_constraint"
-                        projected = project(weight.constraint, weight.layout.to_keras(parameter), where)
-                        parameter.copy_(weight.layout.to_torch(projected))
+        for module, weight in self.constrained_weights():
+            parameter = module._parameters.get(weight.attribute)
+            if parameter is not None and parameter.requires_grad:
+                where = f"{module.name}: {weight.argument}_constraint"
+                projected = project(weight.constraint, weight.layout.to_keras(parameter), where)
+                parameter.copy_(weight.layout.to_torch(projected))
+
+    def constrained_weights(self) -> list[tuple[Weighted, Weight]]:
+        """The weights that have a constraint, of this layer and all in it, each behind the layer that holds it."""
+        layers = [module for module in self.modules() if isinstance(module, Weighted)]
+        own = [(layer, weight) for layer in layers for weight in layer._own_weights().values()]
+        return [(layer, weight) for layer, weight in own if weight.constraint is not None]
 
     def parts_in_files(self) -> Iterator[tuple[str, Any]]:
         """The layers, and lists of layers, directly inside, by the names that Keras's weight files have for them."""
@@ -270,7 +274,12 @@ class Weighted(nn.Module):
     def __getattr__(self, name: str) -> Any:
         value = super().__getattr__(name)
         # While a layer of mixed precision computes, it sees its own weights in the dtype that it computes in.
-        if isinstance(value, torch.Tensor) and name in self._parameters and value.is_floating_point():
+        if (
+            self._policy.mixed
+            and isinstance(value, torch.Tensor)
+            and name in self._parameters
+            and value.is_floating_point()
+        ):
             dtype = self._computing.own.weights_as
             return value if dtype is None else value.to(dtype)
         return value

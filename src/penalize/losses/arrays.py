@@ -7,8 +7,19 @@ from typing import Any
 import torch
 
 from penalize.errors import ArgumentError, ShapeError
+from penalize.logits import hand_on_logits
 
-__all__ = ["EPSILON", "as_dtype", "float_pair", "loose_pair", "match_shapes", "same_shape", "to_tensor", "wide_dtype"]
+__all__ = [
+    "EPSILON",
+    "as_dtype",
+    "float_pair",
+    "in_dtype",
+    "loose_pair",
+    "match_shapes",
+    "same_shape",
+    "to_tensor",
+    "wide_dtype",
+]
 
 # Keras's backend.epsilon(): the smallest probability and the smallest divisor.
 EPSILON = 1e-7
@@ -19,8 +30,8 @@ def to_tensor(value: Any, device: torch.device | None = None) -> torch.Tensor:
 
     Python floats and lists of them become float32, as Keras has them.
     """
-    tensor: torch.Tensor = torch.as_tensor(value)
-    return tensor if device is None else tensor.to(device)
+    tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value)
+    return tensor if device is None or tensor.device == device else tensor.to(device)
 
 
 def as_dtype(dtype: Any) -> torch.dtype | None:
@@ -38,6 +49,11 @@ def wide_dtype(tensor: torch.Tensor) -> torch.dtype:
     return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
+def in_dtype(predicted: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Predictions in another dtype, with the logits that they carry."""
+    return predicted if predicted.dtype == dtype else hand_on_logits(predicted, predicted.to(dtype))
+
+
 def loose_pair(y_true: Any, y_pred: Any, dtype: torch.dtype | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """Both as tensors of the predictions' device, the predictions in a wide floating dtype, for losses of any kind.
 
@@ -46,7 +62,7 @@ def loose_pair(y_true: Any, y_pred: Any, dtype: torch.dtype | None = None) -> tu
     """
     predicted = to_tensor(y_pred)
     target = to_tensor(y_true, predicted.device)
-    predicted = predicted.to(dtype or wide_dtype(predicted))
+    predicted = in_dtype(predicted, dtype or wide_dtype(predicted))
     target, predicted = match_shapes(target, predicted)
     if target.shape == predicted.shape or target.is_floating_point():
         target = target.to(predicted.dtype)
@@ -63,7 +79,7 @@ def float_pair(
     predicted = to_tensor(y_pred)
     target = to_tensor(y_true, predicted.device)
     dtype = dtype or wide_dtype(predicted)
-    return same_shape(target.to(dtype), predicted.to(dtype), loss)
+    return same_shape(target.to(dtype), in_dtype(predicted, dtype), loss)
 
 
 def same_shape(y_true: torch.Tensor, y_pred: torch.Tensor, loss: str) -> tuple[torch.Tensor, torch.Tensor]:

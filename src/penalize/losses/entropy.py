@@ -8,7 +8,8 @@ import torch
 from torch.nn import functional
 
 from penalize.errors import ArgumentError, ShapeError
-from penalize.losses.arrays import EPSILON, float_pair, to_tensor, wide_dtype
+from penalize.logits import logits_of
+from penalize.losses.arrays import EPSILON, float_pair, in_dtype, to_tensor, wide_dtype
 from penalize.losses.base import DEFAULT_REDUCTION, FunctionLoss
 from penalize.registry import built_in
 
@@ -28,6 +29,8 @@ __all__ = [
 ]
 
 MODULE = "keras.losses"
+# What torch is told to ignore: nothing that NaN or a number of classes turns into.
+NO_LABEL = torch.iinfo(torch.int64).min + 1
 
 
 def check_smoothing(label_smoothing: float) -> float:
@@ -52,11 +55,12 @@ def binary_crossentropy(
     """`mean(-y log(p) - (1 - y) log(1 - p))` over `axis`.
 
     p is y_pred, clipped to [1e-7, 1 - 1e-7], or with `from_logits` its sigmoid; y is y_true, moved towards 0.5 by the
-    share `label_smoothing`.
+    share `label_smoothing`. Of the output of a layer that ends in a sigmoid, p is that sigmoid, not clipped.
 
     >>> binary_crossentropy([[0.0, 1.0]], [[0.5, 0.5]])
     tensor([0.6931])
     """
+    y_pred, from_logits = _logits_if_known(y_pred, from_logits, None)
     target, predicted = float_pair(y_true, y_pred, "binary_crossentropy")
     target = target * (1.0 - check_smoothing(label_smoothing)) + 0.5 * label_smoothing
     if from_logits:
@@ -74,8 +78,10 @@ def categorical_crossentropy(
     """`-sum(y log(p))` over `axis`, the classes.
 
     p is y_pred, divided by its sum and clipped to [1e-7, 1 - 1e-7], or with `from_logits` its softmax; y is y_true,
-    moved towards equal probabilities by the share `label_smoothing`.
+    moved towards equal probabilities by the share `label_smoothing`. Of the output of a layer that ends in a softmax
+    along `axis`, p is that softmax, not clipped: it is exact, and has a gradient, however small it is.
     """
+    y_pred, from_logits = _logits_if_known(y_pred, from_logits, axis)
     target, predicted = float_pair(y_true, y_pred, "categorical_crossentropy")
     target = target * (1.0 - check_smoothing(label_smoothing)) + label_smoothing / predicted.shape[axis]
     log_p = functional.log_softmax(predicted, axis) if from_logits else normalize(predicted, axis).log()
@@ -88,6 +94,8 @@ def sparse_categorical_crossentropy(
 ) -> torch.Tensor:
     """`-log(p[y_true])` along `axis`, the classes: `categorical_crossentropy` with the index of the class as y_true.
 
+    Of the output of a layer that ends in a softmax along `axis`, p is that softmax, not clipped.
+
     Where y_true is `ignore_class`, the value is 0.
 
     Raises `ShapeError` unless y_true has y_pred's shape without `axis`, and `ArgumentError` for an index that is no
@@ -96,34 +104,53 @@ def sparse_categorical_crossentropy(
     >>> sparse_categorical_crossentropy([1], [[0.5, 0.5]])
     tensor([0.6931])
     """
+    y_pred, from_logits = _logits_if_known(y_pred, from_logits, axis)
     labels, predicted = label_pair(y_true, y_pred, axis)
-    predicted = predicted.to(wide_dtype(predicted))
+    predicted = in_dtype(predicted, wide_dtype(predicted))
     if ignore_class is None:
-        return -_log_of_label(labels, predicted, from_logits, axis)
+        return _minus_log_of_label(labels, predicted, from_logits, axis)
     kept = labels != ignore_class
-    values = -_log_of_label(torch.where(kept, labels, 0), predicted, from_logits, axis)
+    values = _minus_log_of_label(torch.where(kept, labels, 0), predicted, from_logits, axis)
     return torch.where(kept, values, 0.0)
 
 
-def _log_of_label(labels: torch.Tensor, predicted: torch.Tensor, from_logits: bool, axis: int) -> torch.Tensor:
-    """The logarithm of the probability of each label."""
+def _logits_if_known(y_pred: Any, from_logits: bool, axis: int | None) -> tuple[Any, bool]:
+    """The predictions and whether they are logits; of probabilities that carry their logits, those."""
+    logits = None if from_logits else logits_of(y_pred, axis)
+    return (y_pred, from_logits) if logits is None else (logits, True)
+
+
+def _minus_log_of_label(labels: torch.Tensor, predicted: torch.Tensor, from_logits: bool, axis: int) -> torch.Tensor:
+    """Minus the logarithm of the probability of each label."""
     if from_logits:
-        return gather(functional.log_softmax(predicted, axis), labels, axis)
+        log_p = functional.log_softmax(predicted, axis)
+        place = min(1, log_p.ndim - 1)  # where torch has the classes
+        if axis % log_p.ndim != place:
+            log_p = log_p.movedim(axis, place)
+        try:
+            # Every label counts: torch's own mark for those that do not is an error here.
+            return functional.nll_loss(log_p, labels, reduction="none", ignore_index=NO_LABEL)
+        except IndexError as error:
+            raise _label_error(labels, predicted.shape[axis]) from error
     # Of the label's alone, instead of all: the others do not count.
-    return clip_probabilities(gather(predicted, labels, axis) / predicted.sum(axis)).log()
+    return -clip_probabilities(gather(predicted, labels, axis) / predicted.sum(axis)).log()
 
 
 def gather(values: torch.Tensor, labels: torch.Tensor, axis: int) -> torch.Tensor:
     """`values[..., label, ...]` for the label of each place; what is no index is an error by name on the CPU."""
     try:
         return values.gather(axis, labels.unsqueeze(axis)).squeeze(axis)
-    except (RuntimeError, IndexError) as error:
+    except RuntimeError as error:
         if "out of bounds" not in str(error):
             raise
-        raise ArgumentError(
-            f"y_true must hold class indices from 0 to {values.shape[axis] - 1}, "
-            f"got values from {int(labels.min())} to {int(labels.max())}"
-        ) from None
+        raise _label_error(labels, values.shape[axis]) from error
+
+
+def _label_error(labels: torch.Tensor, classes: int) -> ArgumentError:
+    return ArgumentError(
+        f"y_true must hold class indices from 0 to {classes - 1}, "
+        f"got values from {int(labels.min())} to {int(labels.max())}"
+    )
 
 
 def label_pair(y_true: Any, y_pred: Any, axis: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,7 +243,7 @@ class LabelLoss(FunctionLoss):
 
     def inputs(self, y_true: Any, y_pred: Any) -> tuple[torch.Tensor, torch.Tensor]:
         labels, predicted = label_pair(y_true, y_pred, self.arguments.get("axis", -1))
-        return labels, predicted.to(self.dtype or wide_dtype(predicted))
+        return labels, in_dtype(predicted, self.dtype or wide_dtype(predicted))
 
 
 @built_in("loss", module=MODULE)

@@ -44,6 +44,8 @@ def reduce(
     No values, or weights that sum to 0 where they are divided by, give 0. Source: Keras 3.15.1.
     """
     values = values.to(wide_dtype(values))
+    if sample_weight is None and mask is None and values.numel() and reduction in ("sum_over_batch_size", "mean"):
+        return values.mean()
     count: torch.Tensor | float = float(max(values.numel(), 1))
     weight = None if sample_weight is None else fit_weight(sample_weight, values)
     if mask is not None:

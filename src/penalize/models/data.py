@@ -70,7 +70,7 @@ class ArrayData(Dataset[Batch]):
 
     def __getitems__(self, indices: list[int]) -> Batch:
         # torch's loaders fetch a whole batch by this method where it is defined: one indexing instead of one a sample.
-        return self[torch.as_tensor(indices)]
+        return self[torch.from_numpy(np.array(indices))]
 
 
 def as_loader(x: Any, y: Any, sample_weight: Any, *, batch_size: int | None, shuffle: bool) -> DataLoader[Any]:

@@ -13,11 +13,13 @@ from penalize.errors import ArgumentError, DataError
 from penalize.evaluation import WeightPenalties, activity_losses, total
 from penalize.layers import Layer
 from penalize.layers.tracking import declared_targets
+from penalize.logits import drop_logits
 from penalize.losses import Loss
 from penalize.masks import mask_of, set_masks
 from penalize.metrics import Metric
 from penalize.models.data import in_tensors, unpack
 from penalize.models.history import History
+from penalize.placement import output_tensors
 
 __all__ = ["Mean", "TrainingModule"]
 
@@ -62,6 +64,7 @@ class TrainingModule(pl.LightningModule):
         super().__init__()
         self.model = model
         self.declared = _Declared(model)
+        self.constrained = False
         self.loss = loss
         self.own_optimizer = optimizer
         # Nothing to optimize: Lightning then only runs the steps.
@@ -71,12 +74,25 @@ class TrainingModule(pl.LightningModule):
         self.stages = {stage: _Stage(metrics()) for stage in ("train", "val")}
         self.val_logs: dict[str, float] = {}
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes dozens of times a step which hook is running. A string needs no place among a module's parts.
+        if (value is None or type(value) is str) and name in self.__dict__:
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def configure_optimizers(self) -> Any:
         return self.own_optimizer
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         # Once, and before it goes to the device, which NumPy arrays would not.
         return in_tensors(batch)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        # What is there already need not be looked for in every part of a batch.
+        if device.type == "cpu" and all(tensor.is_cpu for tensor in output_tensors(batch)):
+            return batch
+        return super().transfer_batch_to_device(batch, device, dataloader_idx)
 
     def training_step(self, batch: Any, batch_idx: int) -> torch.Tensor:
         return self._step(batch, self.stages["train"])
@@ -85,7 +101,10 @@ class TrainingModule(pl.LightningModule):
         self._step(batch, self.stages["val"])
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        return self.model(unpack(batch)[0])
+        output = self.model(unpack(batch)[0])
+        for tensor in output_tensors(output):
+            drop_logits(tensor)
+        return output
 
     def on_fit_start(self) -> None:
         self._place_metrics()
@@ -94,12 +113,16 @@ class TrainingModule(pl.LightningModule):
         self._place_metrics()
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        self.model.apply_constraints()
+        if self.constrained:
+            self.model.apply_constraints()
 
     def on_train_epoch_start(self) -> None:
+        self.declared.look()
+        self.constrained = bool(self.model.constrained_weights())
         self.stages["train"].reset()
 
     def on_validation_epoch_start(self) -> None:
+        self.declared.look()
         self.stages["val"].reset()
 
     def on_validation_epoch_end(self) -> None:
@@ -168,28 +191,28 @@ class TrainingModule(pl.LightningModule):
 
 
 class _Declared:
-    """The sum of `model.losses`, by the fast evaluator; what the layers declare may change at any step."""
+    """The sum of `model.losses`, by the fast evaluator.
+
+    Regularizers and strengths may change at any step, and weights be frozen. The layers, and which of them are
+    trainable, are looked at anew in each epoch.
+    """
 
     def __init__(self, model: Layer) -> None:
         self.model = model
-        self.weights = WeightPenalties([])
+        self.look()
+
+    def look(self) -> None:
+        """Find what the layers declare now."""
+        targets, self.activities = declared_targets(self.model)
+        self.weights = WeightPenalties(targets)
 
     def total(self) -> torch.Tensor | None:
         """A differentiable scalar; None where nothing is penalized."""
         if type(self.model).losses is not Layer.losses:
             # Somebody's own list.
             return total(self.model.losses, self._device) if self.model.losses else None
-        targets, activities = declared_targets(self.model)
-        before = self.weights.targets
-        if len(targets) != len(before) or any(
-            new.declaration is not old.declaration or new.module is not old.module
-            for new, old in zip(targets, before, strict=True)
-        ):
-            self.weights = WeightPenalties(targets)
-        values = [value for _, value in activity_losses(activities)] + self.weights.values()
-        if not values and all(target.frozen for target in targets):
-            return None
-        return total(values, self._device)
+        values = [value for _, value in activity_losses(self.activities)] + self.weights.values()
+        return total(values, self._device) if values or self.weights.pays() else None
 
     def _device(self) -> torch.device:
         return next(self.model.parameters()).device

@@ -8,6 +8,7 @@ derives from it and keeps its names of groups and states. Formulas: g gradient, 
 from __future__ import annotations
 
 import math
+import operator
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, overload
@@ -97,6 +98,9 @@ class Rule(torch.optim.Optimizer):
         raise NotImplementedError
 
 
+_dtype, _is_on_cpu = map(operator.attrgetter, ("dtype", "is_cpu"))
+
+
 def column(states: list[State], name: str) -> Tensors:
     return [state[name] for state in states]
 
@@ -141,6 +145,7 @@ class AdamRule(Rule, torch.optim.Adam):
 
     def update(self, group: Group, weights: Tensors, gradients: Tensors, states: list[State]) -> None:
         beta1, beta2 = group["betas"]
+        fused = _are_fusible(weights, gradients)
         by_step: dict[float, list[int]] = defaultdict(list)
         for index, state in enumerate(states):
             by_step[float(state["step"])].append(index)
@@ -161,18 +166,19 @@ class AdamRule(Rule, torch.optim.Adam):
                 weight_decay=0.0,
                 eps=group["eps"],
                 maximize=False,
-                fused=all(_is_fusible(weights[index], gradients[index]) for index in indices),
+                fused=fused,
             )
 
 
-def _is_fusible(weight: torch.Tensor, gradient: torch.Tensor) -> bool:
+def _are_fusible(weights: Tensors, gradients: Tensors) -> bool:
     """Whether torch's fused kernel for CPUs, which reads each tensor once, takes them; elsewhere torch chooses."""
+    dtypes = list(map(_dtype, weights))
     return (
-        type(weight) is torch.nn.Parameter
-        and weight.device.type == "cpu"
-        and weight.dtype in (torch.float32, torch.float64)
-        and type(gradient) is torch.Tensor
-        and weight.dtype == gradient.dtype
+        {torch.nn.Parameter}.issuperset(map(type, weights))
+        and {torch.Tensor}.issuperset(map(type, gradients))
+        and all(map(_is_on_cpu, weights))
+        and {torch.float32, torch.float64}.issuperset(dtypes)
+        and dtypes == list(map(_dtype, gradients))
     )
 
 
