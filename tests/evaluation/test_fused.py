@@ -182,8 +182,8 @@ def test_the_way_of_other_devices_gives_the_same(seed):
     close(there.gradients(tensors, factor), here.gradients(tensors, factor))
     close(there.gradients(tensors, torch.tensor(1.0)), gradients)
     ours, theirs = [[torch.ones_like(t) for t in tensors] for _ in range(2)]
-    here.add_gradients(ours, tensors)
-    there.add_gradients(theirs, tensors)
+    here.add_gradients(ours, tensors, here.memory.beside(ours))
+    there.add_gradients(theirs, tensors, None)
     close(theirs, ours)
 
 

@@ -10,7 +10,7 @@ import penalize
 from penalize.evaluation import native
 from penalize.evaluation.elementwise import Strengthened
 from penalize.evaluation.native import kernels_for, memory_of, numbers
-from penalize.regularizers import L1L2
+from penalize.regularizers import L1L2, L2
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the library is made on Linux")
 
@@ -62,8 +62,8 @@ def test_special_numbers_are_what_the_operations_make_of_them(number, strengths)
     with_library, without = (Strengthened([strengths[0]], [strengths[1]], [weight]) for _ in range(2))
     without.kernels = None
     found, expected = torch.ones(3), torch.ones(3)
-    with_library.add_gradients([found], [weight])
-    without.add_gradients([expected], [weight])
+    with_library.add_gradients([found], [weight], with_library.memory.beside([found]))
+    without.add_gradients([expected], [weight], None)
     torch.testing.assert_close(found, expected, equal_nan=True)
     value, other = (each.forward([weight], False)[0] for each in (with_library, without))
     torch.testing.assert_close(value, other, equal_nan=True)
@@ -84,8 +84,10 @@ def test_special_numbers_are_shrunk_as_by_the_operations(number, squares):
 def test_what_the_library_cannot_work_on_is_not_handed_to_it():
     x = torch.ones(4, 3)
     memory = memory_of([x], torch.float32)
-    assert memory.holds([x])
-    assert not memory.holds([torch.ones(4, 3)])
+    assert memory.hold([x])
+    assert not memory.hold([torch.ones(4, 3)])
+    assert not memory.hold([x[:2]])
+    assert not memory.hold([x.as_strided((4, 3), (1, 4))])
     assert memory.beside([torch.ones(4, 3)]) is not None
     own = nn.Parameter(x).as_subclass(type("Own", (torch.Tensor,), {}))
     negated = torch._neg_view(torch.ones(4, 3))
@@ -113,6 +115,29 @@ def test_a_weight_that_was_given_other_data_is_worked_on_as_it_is():
     torch.testing.assert_close(model.weight.detach(), torch.full((2, 3), 1 - 0.5))
 
 
+@pytest.mark.parametrize("by", ["one optimizer", "two optimizers", "proximal steps"])
+def test_weights_that_move_between_steps_are_followed(by):
+    """Also those of an optimizer whose weights lie well, beside others that the library cannot work on."""
+    model = nn.Sequential(nn.Linear(3, 2, bias=False), nn.Linear(2, 2, bias=False))
+    model[1].weight.data = torch.ones(2, 2).t().contiguous().t()
+    penalties = penalize.attach(model, weights={"*": "l2", "0.weight": L2(0.25)})
+    if by == "two optimizers":
+        optimizers = [torch.optim.SGD(part.parameters(), lr=1.0) for part in model]
+    else:
+        optimizers = [torch.optim.SGD(model.parameters(), lr=1.0)]
+    penalties.bind(*optimizers, proximal=by == "proximal steps")
+    for shape in ((2, 3), (1, 3), (40, 50), (2, 3)):
+        before = torch.randn(shape)
+        model[0].weight.grad = None
+        model[0].weight.data = before.clone()
+        model[0].weight.grad = torch.zeros(shape)
+        model[1].weight.grad = torch.zeros(2, 2)
+        for optimizer in optimizers:
+            optimizer.step()
+        expected = before / 1.5 if by == "proximal steps" else before - 0.5 * before
+        torch.testing.assert_close(model[0].weight.detach(), expected)
+
+
 def test_new_tensors_that_the_library_cannot_write_are_made_by_operations(monkeypatch):
     """As under a mode that makes other tensors than plain ones: nothing is left unwritten, or written nowhere."""
     weight = torch.tensor([1.0, -2.0])
@@ -136,7 +161,8 @@ def test_what_is_changed_in_place_counts_as_changed():
     optimizer.step()
     assert model.weight._version >= before + 2
     gradient = torch.zeros_like(model.weight)
-    Strengthened([0.1], [0.0], [model.weight]).add_gradients([gradient], [model.weight])
+    strengthened = Strengthened([0.1], [0.0], [model.weight])
+    strengthened.add_gradients([gradient], [model.weight], strengthened.memory.beside([gradient]))
     assert gradient._version == 1
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from penalize.binding.clipping import Clipping
 from penalize.errors import BindError
-from penalize.evaluation import Group, WeightPenalties, weight_losses
+from penalize.evaluation import Group, Plan, WeightPenalties, weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.base import has_gradient
 from penalize.regularizers.distributed import adds_up, by_parts, is_distributed
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Share", "penalty_gradient"]
 
 # Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
-_TENSOR, _STRIDED = {torch.Tensor}, {torch.strided}
-_gradient_of, _layout = operator.attrgetter("grad"), operator.attrgetter("layout")
+_gradient_of = operator.attrgetter("grad")
+_maximizes = operator.methodcaller("get", "maximize")
 
 
 def penalty_gradient(target: WeightTarget) -> torch.Tensor:
@@ -80,13 +80,9 @@ class Share:
             if id(parameter) in self.added
         )
 
-    def forget(self) -> None:
-        """The optimizer makes its step: what was added is used up."""
-        self.added.clear()
-
     def begin(self) -> None:
         """Begin a new cycle: the optimizer zeroed the gradients."""
-        self.forget()
+        self.added.clear()
         self.clipping.coefficient = 1.0
 
     @torch.no_grad()
@@ -97,27 +93,28 @@ class Share:
         lowered = {target.name for target in targets if id(target.tensor()) in maximized}
         return [-value if name in lowered else value for name, value in weight_losses(targets)]
 
-    def add(self) -> None:
-        """Add the penalties' gradients to `.grad` of their parameters, where they are not in it yet."""
+    def add(self, plan: Plan) -> None:
+        """Add the penalties' gradients, as planned, to `.grad` of their parameters, where they are not in it yet.
+
+        What was added ahead is used up then.
+        """
         # A GradScaler hands fused optimizers gradients that are still scaled, and the scale beside them.
         scale = vars(self.optimizer).get("grad_scale")
-        maximized = self._maximized()
-        plan = self._plan()
-        together = [] if self.added or maximized or scale is not None else plan.groups
+        if self.added or scale is not None or any(map(_maximizes, self.optimizer.param_groups)):
+            self._add_alone(_paying(plan), scale, self._maximized())
+            self.added.clear()
+            return
         # All are looked at before one is changed.
-        gradients = [_grads(group) for group in together]
-        rest = plan.others if together or not plan.groups else self._paying()
-        alone = [(target, _grad(target, target.tensor())) for target in rest if not self._has(target)]
-        for group, own in zip(together, gradients, strict=True):
-            group.add_gradients(own)
-        if alone:
-            self._add_alone(alone, scale, maximized)
+        gradients = [_gradients_of(group) for group in plan.groups]
+        if plan.others:
+            self._add_alone(plan.others, None, set())
+        for group, (own, addresses) in zip(plan.groups, gradients, strict=True):
+            group.evaluator.add_gradients(own, group.weights, addresses)
 
     @torch.no_grad()
-    def _add_alone(
-        self, targets: list[tuple[WeightTarget, torch.Tensor]], scale: torch.Tensor | None, maximized: set[int]
-    ) -> None:
-        for target, own_gradient in targets:
+    def _add_alone(self, targets: list[WeightTarget], scale: torch.Tensor | None, maximized: set[int]) -> None:
+        without = [(target, _grad(target, target.tensor())) for target in targets if not self._has(target)]
+        for target, own_gradient in without:
             gradient = penalty_gradient(target)
             if scale is not None:
                 gradient = _scaled(target, gradient, scale)
@@ -126,16 +123,12 @@ class Share:
             else:
                 own_gradient.add_(gradient)
 
-    def add_ahead(self) -> None:
+    def add_ahead(self, plan: Plan) -> None:
         """The same, remembered until the next step."""
-        self.forget()
-        self.add()
-        found = {id(tensor): tensor.grad for tensor in (target.tensor() for target in self._paying())}
+        self.added.clear()
+        self.add(plan)
+        found = {id(tensor): tensor.grad for tensor in (target.tensor() for target in _paying(plan))}
         self.added = {key: weakref.ref(gradient) for key, gradient in found.items() if gradient is not None}
-
-    def _plan(self) -> Any:
-        # Whether it still holds was asked when the targets were shared out, right before.
-        return self.penalties.plan or self.penalties.current()
 
     def _maximized(self) -> set[int]:
         """The identities of the parameters along whose gradients the optimizer goes up."""
@@ -144,15 +137,6 @@ class Share:
             if group.get("maximize"):
                 found.update(map(id, group["params"]))
         return found
-
-    def _paying(self) -> list[WeightTarget]:
-        """The targets whose penalties have gradients, each parameter once."""
-        plan = self._plan()
-        found = [target for group in plan.groups for target in group.targets]
-        seen: dict[int, WeightTarget] = {}
-        for target in [*found, *plan.others]:
-            seen.setdefault(id(target.tensor()), target)
-        return list(seen.values())
 
     def _has(self, target: WeightTarget) -> bool:
         """Whether the parameter's gradient has the penalty's in it already."""
@@ -167,12 +151,24 @@ class Share:
         )
 
 
-def _grads(group: Group) -> list[torch.Tensor]:
-    """The gradients of the parameters of a group."""
+def _paying(plan: Plan) -> list[WeightTarget]:
+    """The targets whose penalties have gradients, each parameter once."""
+    found = [target for group in plan.groups for target in group.targets]
+    seen: dict[int, WeightTarget] = {}
+    for target in [*found, *plan.others]:
+        seen.setdefault(id(target.tensor()), target)
+    return list(seen.values())
+
+
+def _gradients_of(group: Group) -> tuple[list[torch.Tensor], Any]:
+    """The gradients of the parameters of a group, and where they lie, if the compiled library can write to them."""
+    memory = group.evaluator.memory
     found = list(map(_gradient_of, group.weights))
-    if _TENSOR.issuperset(map(type, found)) and _STRIDED.issuperset(map(_layout, found)):
-        return found
-    return [_grad(target, weight) for target, weight in zip(group.targets, group.weights, strict=True)]
+    addresses = None if memory is None else memory.beside(found)
+    if addresses is None:
+        found = [_grad(target, weight) for target, weight in zip(group.targets, group.weights, strict=True)]
+        addresses = None if memory is None else memory.beside(found)
+    return found, addresses
 
 
 def _grad(target: WeightTarget, parameter: torch.Tensor) -> torch.Tensor:

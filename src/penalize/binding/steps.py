@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,10 @@ class GradientBinding:
         # One optimizer has all targets, and shares the plan with `loss()`.
         alone = len(optimizers) == 1 and not proximal
         self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
-        self._shared_out: Any = None
+        # What the targets were shared out by: the plan of all, and the lists of parameters with their lengths.
+        self._plan: Any = None
+        self._held: list[Any] = []
+        self._sizes: list[int] = []
         self._share_out()
         if proximal:
             from penalize.binding.proximal import warn_of_decay
@@ -73,7 +77,7 @@ class GradientBinding:
             self._hears_zeroing = True
             self._undo += [when_zeroed(share.optimizer, share.begin) for share in self._shares]
         for share in self._shares:
-            share.add_ahead()
+            share.add_ahead(share.penalties.current())
 
     def clip_grad_norm_(self, max_norm: float, norm_type: float) -> torch.Tensor:
         """Clip the gradients of all parameters together; the next proximal steps know by how much."""
@@ -90,9 +94,10 @@ class GradientBinding:
 
         Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer.
         """
-        held = [(id(g["params"]), len(g["params"])) for each in self.optimizers for g in each.param_groups]
-        now = (self.penalties.current(), held)
-        if self._shared_out is not None and self._shared_out[0] is now[0] and self._shared_out[1] == held:
+        plan = self.penalties.current()
+        held = [group["params"] for each in self.optimizers for group in each.param_groups]
+        sizes = list(map(len, held))
+        if plan is self._plan and sizes == self._sizes and all(map(operator.is_, held, self._held)):
             return
         holders: dict[int, list[Share]] = {}
         differentiated: set[int] = set()
@@ -130,14 +135,17 @@ class GradientBinding:
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own)
-        self._shared_out = now
+        self._plan, self._held, self._sizes = plan, held, sizes
 
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         if torch.compiler.is_compiling():
             return self._before_compiled_step(share, optimizer, args, kwargs)
-        return self._begin_step(share, optimizer, args, kwargs)
+        if len(args) > 1 or kwargs:
+            return self._begin_step(share, optimizer, args, kwargs)
+        self._add(share)
+        return None
 
     def _begin_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -185,8 +193,7 @@ class GradientBinding:
 
     def _add(self, share: Share) -> None:
         self._share_out()
-        share.add()
-        share.forget()
+        share.add(self._plan if share.penalties is self.penalties else share.penalties.current())
 
 
 def _check_weight(name: str, weight: torch.Tensor) -> None:

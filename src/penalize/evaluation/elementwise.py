@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
-from penalize.evaluation.native import Memory, kernels_for, memory_of, numbers
+from penalize.evaluation.native import kernels_for, memory_of, numbers
 
 __all__ = ["Strengthened"]
 
@@ -26,7 +27,8 @@ class Strengthened:
         self.dtype = tensors[0].dtype
         self.wide = self.dtype if self.dtype in (torch.float32, torch.float64) else torch.float32
         self.kernels = kernels_for(tensors[0])
-        self._memory: Memory | None = None
+        self.memory = None if self.kernels is None else memory_of(tensors, self.dtype)
+        """Where the tensors lie, if the library can work on them."""
         self._strengths = numbers(self.l1), numbers(self.l2)
 
     def forward(self, tensors: Tensors, with_gradients: bool) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
@@ -34,10 +36,10 @@ class Strengthened:
 
         Beside it the gradients, if they are asked for and come in the same pass.
         """
-        if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
+        if self.kernels is not None and self.memory is not None and self.memory.hold(tensors):
             gradients = list(map(torch.empty_like, tensors)) if with_gradients else None
-            addresses = None if gradients is None else memory.beside(gradients)
-            value = self.kernels.value(addresses, memory, *self._strengths)
+            addresses = None if gradients is None else self.memory.beside(gradients)
+            value = self.kernels.value(addresses, self.memory, *self._strengths)
             # Under a mode that makes other tensors than plain ones, there are no gradients yet.
             return torch.tensor(value, dtype=self.wide), gradients if addresses is not None else None
         # On CPUs norms in float32 lose digits of long rows.
@@ -51,11 +53,11 @@ class Strengthened:
 
     def gradients(self, tensors: Tensors, factor: torch.Tensor) -> list[torch.Tensor]:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
-        if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
+        if self.kernels is not None and self.memory is not None and self.memory.hold(tensors):
             found = list(map(torch.empty_like, tensors))
-            addresses = memory.beside(found)
+            addresses = self.memory.beside(found)
             if addresses is not None:
-                self.kernels.write_gradients(addresses, memory, *self._strengths, float(factor))
+                self.kernels.write_gradients(addresses, self.memory, *self._strengths, float(factor))
                 return found
         # Multiplied in float32 at least, where a factor or a strength may be too small or too large for the dtype.
         wide = [tensor.to(self.wide) for tensor in tensors]
@@ -64,20 +66,16 @@ class Strengthened:
         torch._foreach_mul_(made, factor)
         return [gradient.to(self.dtype) for gradient in made]
 
-    def add_gradients(self, gradients: Tensors, tensors: Tensors) -> None:
-        """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        if self.kernels is not None and (memory := self._memory_of(tensors)) is not None:
-            addresses = memory.beside(gradients)
-            if addresses is not None:
-                self.kernels.add_gradients(gradients, addresses, memory, *self._strengths)
-                return
+    def add_gradients(self, gradients: Tensors, tensors: Tensors, addresses: Any) -> None:
+        """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place, without a graph.
+
+        `addresses` are those of the gradients, if `memory` gave some, which must hold the tensors still.
+        """
+        if addresses is not None and self.kernels is not None and self.memory is not None:
+            self.kernels.add_gradients(gradients, addresses, self.memory, *self._strengths)
+            return
         with torch.no_grad():
             self._add_by_operations(gradients, tensors)
-
-    def _memory_of(self, tensors: Tensors) -> Memory | None:
-        if self._memory is None or not self._memory.holds(tensors):
-            self._memory = memory_of(tensors, self.dtype)
-        return self._memory
 
     def _add_by_operations(self, gradients: Tensors, tensors: Tensors) -> None:
         for strength, indices in _by_value(self.l2).items():

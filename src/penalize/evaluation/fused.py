@@ -15,14 +15,16 @@ import torch
 from torch import nn
 
 from penalize.evaluation.elementwise import Strengthened
+from penalize.evaluation.native import Places
 from penalize.evaluation.reference import weight_losses
 from penalize.placement import WeightTarget
 from penalize.regularizers.norms import strengths_of
 
-__all__ = ["Group", "WeightPenalties"]
+__all__ = ["Group", "Plan", "WeightPenalties"]
 
 # Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
-_regularizer, _kind = operator.attrgetter("regularizer"), operator.attrgetter("requires_grad", "dtype", "device")
+_regularizer, _is_trained = map(operator.attrgetter, ("regularizer", "requires_grad"))
+_kind = operator.attrgetter("dtype", "device")
 
 
 class WeightPenalties:
@@ -30,7 +32,7 @@ class WeightPenalties:
 
     def __init__(self, targets: Iterable[WeightTarget]) -> None:
         self.targets = list(targets)
-        self.plan: _Plan | None = None
+        self.plan: Plan | None = None
 
     def values(self) -> list[torch.Tensor]:
         """Differentiable scalars whose sum is the sum of all penalties."""
@@ -50,10 +52,10 @@ class WeightPenalties:
         """Whether any weight has a penalty, be it 0."""
         return self.current().pays
 
-    def current(self) -> _Plan:
+    def current(self) -> Plan:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
         if self.plan is None or not self.plan.holds():
-            self.plan = _Plan(self.targets)
+            self.plan = Plan(self.targets)
         return self.plan
 
     def __getstate__(self) -> dict[str, Any]:
@@ -70,12 +72,8 @@ class Group:
         l1, l2 = zip(*(strengths for _, strengths in members), strict=True)
         self.evaluator = Strengthened(l1, l2, self.weights)
 
-    def add_gradients(self, gradients: Sequence[torch.Tensor]) -> None:
-        """Add the gradient of the penalty of each weight to one of these tensors of their shapes; without a graph."""
-        self.evaluator.add_gradients(gradients, self.weights)
 
-
-class _Plan:
+class Plan:
     """Which targets are computed together, and what that was decided on."""
 
     def __init__(self, targets: Sequence[WeightTarget]) -> None:
@@ -84,8 +82,6 @@ class _Plan:
         self.tables = [target.module._parameters for target in targets]
         self.attributes = [declaration.attribute for declaration in self.declarations]
         self.held = list(map(dict.get, self.tables, self.attributes))
-        self.tensors = [held for held in self.held if held is not None]
-        self.kinds = list(map(_kind, self.tensors))
         fused = {id(each): each for each in self.regularizers if strengths_of(each) is not None}
         self.settings = list(map(vars, fused.values()))
         self.settings_before = list(map(dict, self.settings))
@@ -112,6 +108,14 @@ class _Plan:
                 continue
             together.setdefault((tensor.device, tensor.dtype), []).append((target, strengths))
         self.groups = [Group(members) for members in together.values()]
+        self.tensors = [held for held in self.held if held is not None]
+        self.trained = list(map(_is_trained, self.tensors))
+        groups = [group.weights for group in self.groups if group.evaluator.memory is not None]
+        self.in_memory = [weight for weights in groups for weight in weights]
+        self.places = Places(self.in_memory)
+        known = set(map(id, self.in_memory))
+        self.elsewhere = [tensor for tensor in self.tensors if id(tensor) not in known]
+        self.kinds = list(map(_kind, self.elsewhere))
 
     def holds(self) -> bool:
         """Whether nothing changed that the plan was made on."""
@@ -119,8 +123,10 @@ class _Plan:
             all(map(operator.is_, map(_regularizer, self.declarations), self.regularizers))
             and all(map(operator.is_, map(dict.get, self.tables, self.attributes), self.held))
             and self.settings == self.settings_before
+            and list(map(_is_trained, self.tensors)) == self.trained
             # A module that is moved or cast keeps its parameters, and changes what they hold.
-            and list(map(_kind, self.tensors)) == self.kinds
+            and self.places.hold(self.in_memory)
+            and list(map(_kind, self.elsewhere)) == self.kinds
         )
 
 

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["Kernels", "Memory", "kernels_for", "memory_of", "numbers"]
+__all__ = ["Kernels", "Memory", "Places", "kernels_for", "memory_of", "numbers"]
 
 Tensors = Sequence[torch.Tensor]
 
 WORTH_THREADS = 2**15
 """From so many values on, work is shared among threads."""
+ONE = ctypes.c_int(1)
 MOST_THREADS = 256
 """As in kernels.c."""
 PLAIN = frozenset((torch.Tensor, nn.Parameter))
@@ -41,24 +42,18 @@ def _loaded() -> ctypes.CDLL | None:
 _LOADED = _loaded()
 
 
-class Memory:
-    """Where tensors lie that the library may work on: behind each other, on the CPU.
+class Places:
+    """Where tensors lie, each in one piece.
 
     Whoever gives a parameter other `data` between two steps must not have the library read past their end: what is
-    known of them is asked for at each call.
+    known of them is asked for at each step.
     """
 
-    def __init__(self, tensors: Tensors, places: list[int]) -> None:
-        self.places = places
+    def __init__(self, tensors: Tensors) -> None:
+        self.places = list(map(_place, tensors))
         self.bytes = list(map(_bytes, tensors))
-        sizes = [tensor.numel() for tensor in tensors]
-        self.shared_among_threads = sum(sizes) >= WORTH_THREADS
-        self.count = ctypes.c_int64(len(sizes))
-        self.sizes = (ctypes.c_int64 * len(sizes))(*sizes)
-        self._as_addresses = ctypes.c_void_p * len(sizes)
-        self.addresses = self._as_addresses(*places)
 
-    def holds(self, tensors: Tensors) -> bool:
+    def hold(self, tensors: Tensors) -> bool:
         """Whether these tensors, of the same types and dtype, lie there still."""
         return (
             list(map(_place, tensors)) == self.places
@@ -66,9 +61,28 @@ class Memory:
             and all(map(_is_contiguous, tensors))
         )
 
+
+class Memory(Places):
+    """The places of tensors that the library may work on: all of one dtype, on the CPU."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        super().__init__(tensors)
+        sizes = [tensor.numel() for tensor in tensors]
+        self.shared_among_threads = sum(sizes) >= WORTH_THREADS
+        self.count = ctypes.c_int64(len(sizes))
+        self.sizes = (ctypes.c_int64 * len(sizes))(*sizes)
+        self._as_addresses = ctypes.c_void_p * len(sizes)
+        self.addresses = self._as_addresses(*self.places)
+
     def beside(self, tensors: Tensors) -> Any:
         """The addresses of other tensors, each as long as the one in its place here; None if one cannot be taken."""
-        if not (_can_be_taken(tensors) and list(map(_bytes, tensors)) == self.bytes):
+        if not (
+            PLAIN.issuperset(map(type, tensors))
+            and all(map(_is_on_cpu, tensors))
+            and all(map(_is_contiguous, tensors))
+            and not any(map(_is_negated, tensors))
+            and list(map(_bytes, tensors)) == self.bytes
+        ):
             return None
         places = list(map(_place, tensors))
         return self._as_addresses(*places) if all(places) or not _lacks_memory(places, self.bytes) else None
@@ -80,19 +94,16 @@ class Memory:
 
 def memory_of(tensors: Tensors, dtype: torch.dtype) -> Memory | None:
     """Where tensors of this dtype lie; None if the library cannot work on one of them."""
-    if not ({dtype}.issuperset(map(_dtype, tensors)) and _can_be_taken(tensors)):
-        return None
-    memory = Memory(tensors, list(map(_place, tensors)))
-    return None if _lacks_memory(memory.places, memory.bytes) else memory
-
-
-def _can_be_taken(tensors: Tensors) -> bool:
-    return (
+    if not (
         PLAIN.issuperset(map(type, tensors))
+        and {dtype}.issuperset(map(_dtype, tensors))
         and all(map(_is_on_cpu, tensors))
         and all(map(_is_contiguous, tensors))
         and not any(map(_is_negated, tensors))
-    )
+    ):
+        return None
+    memory = Memory(tensors)
+    return None if _lacks_memory(memory.places, memory.bytes) else memory
 
 
 def _lacks_memory(places: list[int], sizes: list[int]) -> bool:
@@ -125,7 +136,8 @@ class Kernels:
 
     def add_gradients(self, gradients: Tensors, addresses: Any, of: Memory, l1: Any, l2: Any) -> None:
         """`g[i] += l1[i] sign(x[i]) + 2 l2[i] x[i]`, in place."""
-        self._add_gradients(of.count, of.sizes, of.addresses, addresses, l1, l2, of.threads())
+        threads = of.threads() if of.shared_among_threads else ONE
+        self._add_gradients(of.count, of.sizes, of.addresses, addresses, l1, l2, threads)
         torch.autograd.graph.increment_version(gradients)
 
     def write_gradients(self, addresses: Any, of: Memory, l1: Any, l2: Any, factor: float) -> None:

@@ -50,15 +50,13 @@ class Declaration:
 
     def __init__(self, regularizer: Any = None) -> None:
         self.regularizer = regularizer
-
-    @property
-    def regularizer(self) -> Any:
-        return self._regularizer
-
-    @regularizer.setter
-    def regularizer(self, identifier: Any) -> None:
-        self._regularizer = get(identifier)
         self.checked = False  # whether what it gives for an output was looked at
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # No property: each step reads the regularizer of each target.
+        if name == "regularizer":
+            value, self.checked = get(value), False
+        super().__setattr__(name, value)
 
 
 class WeightDeclaration(Declaration):
