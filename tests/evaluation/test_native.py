@@ -142,7 +142,7 @@ def test_new_tensors_that_the_library_cannot_write_are_made_by_operations(monkey
     """As under a mode that makes other tensors than plain ones: nothing is left unwritten, or written nowhere."""
     weight = torch.tensor([1.0, -2.0])
     strengthened = Strengthened([0.1], [0.2], [weight])
-    monkeypatch.setattr(native.Memory, "beside", lambda self, tensors: None)
+    monkeypatch.setattr(native.Memory, "of_new", lambda self, tensors: None)
     value, gradients = strengthened.forward([weight], True)
     assert value.item() == pytest.approx(0.3 + 1.0)
     assert gradients is None

@@ -34,14 +34,15 @@ class Strengthened:
     def forward(self, tensors: Tensors, with_gradients: bool) -> tuple[torch.Tensor, list[torch.Tensor] | None]:
         """The sum over i of `l1[i] sum(abs(x[i])) + l2[i] sum(x[i]**2)`, in float32, or float64 for float64 tensors.
 
-        Beside it the gradients, if they are asked for and come in the same pass.
+        Beside it the gradients, if they are asked for and come in the same pass. `memory`, if there is one, must hold
+        the tensors still.
         """
-        if self.kernels is not None and self.memory is not None and self.memory.hold(tensors):
+        if self.kernels is not None and self.memory is not None:
             gradients = list(map(torch.empty_like, tensors)) if with_gradients else None
-            addresses = None if gradients is None else self.memory.beside(gradients)
+            addresses = None if gradients is None else self.memory.of_new(gradients)
             value = self.kernels.value(addresses, self.memory, *self._strengths)
             # Under a mode that makes other tensors than plain ones, there are no gradients yet.
-            return torch.tensor(value, dtype=self.wide), gradients if addresses is not None else None
+            return torch.scalar_tensor(value, dtype=self.wide), gradients if addresses is not None else None
         # On CPUs norms in float32 lose digits of long rows.
         dtype = torch.float64 if tensors[0].device.type == "cpu" else self.wide
         total = tensors[0].new_zeros((), dtype=dtype)
@@ -55,7 +56,7 @@ class Strengthened:
         """`factor (l1[i] sign(x[i]) + 2 l2[i] x[i])` in new tensors."""
         if self.kernels is not None and self.memory is not None and self.memory.hold(tensors):
             found = list(map(torch.empty_like, tensors))
-            addresses = self.memory.beside(found)
+            addresses = self.memory.of_new(found)
             if addresses is not None:
                 self.kernels.write_gradients(addresses, self.memory, *self._strengths, float(factor))
                 return found

@@ -64,7 +64,7 @@ class WeightPenalties:
 
 
 class Group:
-    """Weights of one device and dtype, with their strengths of absolutes and of squares."""
+    """Weights of one device and dtype, all contiguous or none, with their strengths of absolutes and of squares."""
 
     def __init__(self, members: list[tuple[WeightTarget, tuple[float, float]]]) -> None:
         self.targets = [target for target, _ in members]
@@ -106,7 +106,8 @@ class Plan:
             known.add(id(tensor))
             if not any(strengths):
                 continue
-            together.setdefault((tensor.device, tensor.dtype), []).append((target, strengths))
+            kind = tensor.device, tensor.dtype, tensor.is_contiguous()
+            together.setdefault(kind, []).append((target, strengths))
         self.groups = [Group(members) for members in together.values()]
         self.tensors = [held for held in self.held if held is not None]
         self.trained = list(map(_is_trained, self.tensors))

@@ -87,6 +87,10 @@ class Memory(Places):
         places = list(map(_place, tensors))
         return self._as_addresses(*places) if all(places) or not _lacks_memory(places, self.bytes) else None
 
+    def of_new(self, tensors: Tensors) -> Any:
+        """The addresses of tensors just made like those here; None where a mode makes other ones than plain."""
+        return self._as_addresses(*map(_place, tensors)) if PLAIN.issuperset(map(type, tensors)) else None
+
     def threads(self) -> ctypes.c_int:
         """How many threads to share the work among."""
         return ctypes.c_int(min(torch.get_num_threads(), MOST_THREADS) if self.shared_among_threads else 1)
