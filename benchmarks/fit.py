@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers import BACKENDS, Figures, Peer, by_turns, missing, serve
+from benchmarks.timing import spread
 
 # Sizes, batch, steps an epoch.
 NETWORKS = {
@@ -21,7 +22,7 @@ NETWORKS = {
     "middle MLP 784-512-512-10, batch 128": ((784, 512, 512, 10), 128, 30),
 }
 WITHOUT, WITH = "no penalties", "penalties"
-TURNS = 7
+TURNS = 15
 
 
 def sequential(library: Any, sizes: tuple[int, ...], penalized: bool) -> Any:
@@ -80,14 +81,14 @@ def main() -> None:
                 peers[f"Keras on {backend}"] = Peer("benchmarks.fit", ("keras", network), backend)
         found = by_turns(peers, TURNS)
         left_out |= {name: peer.error for name, peer in peers.items() if peer.error}
-        table = Table("fit", "ms a step", "penalize over it", "smallest", "largest", title=f"a step of fit: {network}")
+        table = Table("fit", "ms a step", "penalize over it", "quartiles", title=f"a step of fit: {network}")
         for name, turns in found.items():
             for what in (WITHOUT, WITH) if turns else ():
                 row = [f"{1e3 * statistics.median(figures[what] for figures in turns):.3f}"]
                 pairs = zip(found["penalize"], turns, strict=True) if found["penalize"] else ()
                 ratios = [ours[what] / theirs[what] for ours, theirs in pairs]
                 if ratios:
-                    row += [f"{figure:.2f}" for figure in (statistics.median(ratios), min(ratios), max(ratios))]
+                    row += [f"{statistics.median(ratios):.2f}", spread(ratios)]
                 table.add_row(f"{name}, {what}", *row)
         for name, reason in left_out.items():
             table.add_row(name, reason)

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers import BACKENDS, Figures, Peer, by_turns, missing, serve
+from benchmarks.timing import spread
 
 NONE, WEIGHTS, ACTIVITY = "none", "weights", "weights + activity"
 MODES = (NONE, WEIGHTS, ACTIVITY)
@@ -124,7 +125,7 @@ def main() -> None:
             if reason is None
         }
         found = by_turns(peers, TURNS)
-        table = Table("Keras on", "penalties", "ms", "over none", "smallest", "largest", title=f"Keras: {network}")
+        table = Table("Keras on", "penalties", "ms", "over none", "quartiles", title=f"Keras: {network}")
         for backend in BACKENDS:
             turns = found.get(backend)
             if not turns:
@@ -133,8 +134,7 @@ def main() -> None:
             for mode in MODES:
                 ratios = [figures[mode] / figures[NONE] for figures in turns]
                 milliseconds = 1e3 * statistics.median(figures[mode] for figures in turns)
-                row = (milliseconds, statistics.median(ratios), min(ratios), max(ratios))
-                table.add_row(backend, mode, *(f"{figure:.3f}" for figure in row))
+                table.add_row(backend, mode, f"{milliseconds:.3f}", f"{statistics.median(ratios):.3f}", spread(ratios))
         Console().print(table)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -24,10 +24,15 @@ def by_turns(ways: dict[str, Callable[[], None]], repetitions: int, inner: int) 
 
 
 def print_ratios(title: str, times: dict[str, list[float]], base: str) -> None:
-    """A table of milliseconds (median) and of ratios to `base`, turn by turn: median, smallest and largest."""
-    table = Table("way", "ms", f"over {base}", "smallest", "largest", title=title)
+    """A table of milliseconds (median) and of ratios to `base`, turn by turn: median, and the quartiles as spread."""
+    table = Table("way", "ms", f"over {base}", "quartiles", title=title)
     for name, own in times.items():
         ratios = [mine / other for mine, other in zip(own, times[base], strict=True)]
-        figures = (statistics.median(own) * 1e3, statistics.median(ratios), min(ratios), max(ratios))
-        table.add_row(name, *(f"{figure:.3f}" for figure in figures))
+        table.add_row(name, f"{statistics.median(own) * 1e3:.3f}", f"{statistics.median(ratios):.3f}", spread(ratios))
     Console().print(table)
+
+
+def spread(ratios: Sequence[float]) -> str:
+    """The lower and the upper quartile: a moment in which the machine did something else moves neither."""
+    lower, _, upper = statistics.quantiles(ratios, n=4, method="inclusive")
+    return f"{lower:.3f} to {upper:.3f}"
