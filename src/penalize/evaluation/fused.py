@@ -49,8 +49,8 @@ class WeightPenalties:
         return [*values, *(value for _, value in weight_losses(plan.others))] if plan.others else values
 
     def pays(self) -> bool:
-        """Whether any weight has a penalty, be it 0."""
-        return self.current().pays
+        """Whether any weight had a penalty, be it 0, when this was last planned."""
+        return (self.plan or self.current()).pays
 
     def current(self) -> Plan:
         """The plan, made anew if a weight, a regularizer or a strength is another one than before."""
