@@ -13,7 +13,7 @@ from penalize.errors import ArgumentError, DataError
 from penalize.evaluation import WeightPenalties, activity_losses, total
 from penalize.layers import Layer
 from penalize.layers.tracking import declared_targets
-from penalize.logits import drop_logits
+from penalize.logits import detached, drop_logits
 from penalize.losses import Loss
 from penalize.masks import mask_of, set_masks
 from penalize.metrics import Metric
@@ -238,11 +238,11 @@ class _Stage:
             self.penalty.update(penalty, size)
         if not self.metrics:
             return
-        detached = output.detach()
-        set_masks(detached, mask_of(output))
+        predicted = detached(output)
+        set_masks(predicted, mask_of(output))
         with torch.no_grad():
             for metric in self.metrics:
-                metric.update(y, detached)
+                metric.update(y, predicted)
 
     def logs(self) -> dict[str, float]:
         logs = {"loss": self.loss.compute()}
