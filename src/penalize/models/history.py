@@ -1,10 +1,11 @@
-"""History: what `fit` returns."""
+"""History: what `fit` returns, and prints an epoch."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
-__all__ = ["History"]
+__all__ = ["History", "print_epoch"]
 
 
 class History:
@@ -27,3 +28,9 @@ class History:
     def __repr__(self) -> str:
         last = ", ".join(f"{name}={values[-1]:.4g}" for name, values in self.history.items())
         return f"History({len(self.epoch)} epochs; last: {last})"
+
+
+def print_epoch(epochs: int, epoch: int, logs: dict[str, float]) -> None:
+    """One line of the logs of an epoch."""
+    values = " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
+    sys.stdout.write(f"Epoch {epoch + 1}/{epochs} - {values}\n")
