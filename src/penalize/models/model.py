@@ -185,15 +185,14 @@ class Model(Persistent):
         refuse_keywords(self.name, self.fit, unused)
         self._require_compiled("fit")
         epochs = integer("epochs", epochs, "fit", least=0)
-        if class_weight is not None:
-            sample_weight = class_weights(y, sample_weight, class_weight)
-        data = x
         if validation_split:
             if validation_data is not None:
                 raise ArgumentError("give either validation_split or validation_data, got both")
-            data, validation_data = split(x, y, sample_weight, validation_split)
-            y = sample_weight = None
-        loader = as_loader(data, y, sample_weight, batch_size=batch_size, shuffle=shuffle)
+            training, validation_data = split(x, y, sample_weight, validation_split)
+            x, y, sample_weight = training[:]
+        if class_weight is not None:
+            sample_weight = class_weights(y, sample_weight, class_weight)
+        loader = as_loader(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle)
         others = None
         if validation_data is not None:
             vx, vy, vw = validation(validation_data)
