@@ -37,7 +37,7 @@ from penalize.models.data import (
     split,
     validation,
 )
-from penalize.models.history import History, print_epoch
+from penalize.models.history import History, Logs, print_epoch
 from penalize.models.keywords import refuse_keywords
 from penalize.models.persistent import Persistent
 from penalize.registry import built_in
@@ -345,7 +345,7 @@ class Model(Persistent):
         self,
         optimizer: torch.optim.Optimizer | None,
         history: History | None = None,
-        report: Callable[[int, dict[str, float]], None] | None = None,
+        report: Callable[[int, Logs], None] | None = None,
     ) -> Any:
         training = _with_extra(importlib.import_module, "penalize.models.training")
         return training.TrainingModule(self, self._loss, self._make_metrics or list, optimizer, history, report)
