@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import penalize
 from penalize import layers, losses
@@ -147,3 +148,120 @@ def test_inference_mode_and_modules_of_torch_are_no_trouble():
         found = losses.sparse_categorical_crossentropy(INDICES, layers.Softmax()(SURE))
     np.testing.assert_allclose(found, CLASSES_EXPECTED, rtol=1e-12)
     assert logits_of(nn.Softmax(-1)(SURE), -1) is None
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("layer", [layers.Softmax(), layers.Activation("sigmoid")])
+def test_changes_in_place_after_the_layer_are_seen_also_in_inference_mode(mode, layer):
+    loss = losses.binary_crossentropy if isinstance(layer, layers.Activation) else losses.categorical_crossentropy
+    with mode():
+        for change in (lambda logits, p: logits.zero_(), lambda logits, p: p.copy_(ONE_HOT)):
+            logits = SURE.clone()
+            probabilities = layer(logits)
+            change(logits, probabilities)
+            torch.testing.assert_close(loss(ONE_HOT, probabilities), loss(ONE_HOT, probabilities.clone()))
+
+
+def test_a_vmap_in_inference_mode_takes_the_probabilities():
+    logits = torch.randn(4, 3, 2)
+    with torch.inference_mode():
+        found = torch.vmap(lambda x: losses.categorical_crossentropy(torch.ones(3, 2), layers.Softmax()(x)))(logits)
+    torch.testing.assert_close(found, -torch.log_softmax(logits, -1).sum(-1))
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+def test_the_gradient_passes_a_checkpoint(reentrant):
+    layer = layers.Dense(2, "softmax")
+    x, gradients = torch.randn(3, 4, requires_grad=True), []
+    for probabilities in (layer(x), checkpoint(layer, x, use_reentrant=reentrant)):
+        losses.sparse_categorical_crossentropy(torch.tensor([0, 1, 1]), probabilities).sum().backward()
+        gradients.append(layer.weight.grad)
+        layer.weight.grad = None
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_gradient_that_is_asked_for_at_the_probabilities_is_there():
+    logits = torch.tensor([[0.0, 2.0]], requires_grad=True)
+    with torch.no_grad():
+        leaf = layers.Softmax()(logits)
+    leaf.requires_grad_()
+    retaining, hooked, seen = layers.Softmax()(logits), layers.Softmax()(logits), []
+    retaining.retain_grad()
+    hooked.register_hook(seen.append)
+    for probabilities in (leaf, retaining, hooked):
+        losses.sparse_categorical_crossentropy([0], probabilities).sum().backward()
+    for gradient in (leaf.grad, retaining.grad, *seen):
+        torch.testing.assert_close(gradient, torch.tensor([[1 - np.e**2 - 1, 1.0]], dtype=torch.float32))
+    assert len(seen) == 1
+
+
+class Reversed(torch.autograd.Function):
+    """A softmax with a backward of its own."""
+
+    @staticmethod
+    def forward(context, logits):
+        return layers.Softmax()(logits)
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+def test_a_backward_of_ones_own_is_not_bypassed():
+    logits = torch.tensor([[0.0, 2.0]], requires_grad=True)
+    losses.sparse_categorical_crossentropy([0], Reversed.apply(logits)).sum().backward()
+    torch.testing.assert_close(logits.grad, torch.tensor([[np.e**2, -1.0]], dtype=torch.float32))
+
+
+def test_without_gradients_none_begins_at_the_logits():
+    logits = SURE.clone().requires_grad_()
+    with torch.no_grad():
+        probabilities = layers.Softmax()(logits)
+    found = losses.sparse_categorical_crossentropy(INDICES, probabilities)
+    assert not found.requires_grad
+    np.testing.assert_allclose(found, CLASSES_EXPECTED, rtol=1e-12)
+
+
+def test_no_gradient_comes_back_through_what_was_detached():
+    probabilities = layers.Softmax()(SURE.clone().requires_grad_())
+    assert not losses.categorical_crossentropy(ONE_HOT, probabilities.detach_()).requires_grad
+
+
+@pytest.mark.parametrize("name", ["SparseCategoricalCrossentropy", "CategoricalCrossentropy", "BinaryCrossentropy"])
+def test_a_loss_in_float64_computes_in_it(name):
+    layer = layers.Activation("sigmoid" if name.startswith("Binary") else "softmax")
+    target = INDICES if name.startswith("Sparse") else ONE_HOT
+    found = getattr(losses, name)(dtype="float64")(target, layer(SURE.float()))
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, getattr(losses, name)()(target, layer(SURE)), rtol=1e-12, atol=0)
+
+
+def test_classes_and_units_that_are_masked_by_infinite_logits_cost_nothing():
+    logits = torch.tensor([[0.0, -torch.inf, 1.0]], requires_grad=True)
+    for of_layer in (layers.Softmax()(logits), layers.Activation("softmax")(logits)):
+        found = losses.categorical_crossentropy([[1.0, 0.0, 0.0]], of_layer)
+        torch.testing.assert_close(found, torch.log1p(torch.tensor([np.e], dtype=torch.float32)))
+        assert torch.autograd.grad(found.sum(), logits)[0].isfinite().all()
+    units = torch.tensor([[-torch.inf, torch.inf]], requires_grad=True)
+    found = losses.binary_crossentropy([[0.0, 1.0]], layers.Activation("sigmoid")(units))
+    assert found.tolist() == [0.0]
+    assert torch.autograd.grad(found.sum(), units)[0].tolist() == [[0.0, 0.0]]
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        ("softmax", "sparse_categorical_crossentropy"),
+        ("softmax", "categorical_crossentropy"),
+        ("sigmoid", "binary_crossentropy"),
+    ],
+)
+def test_a_metric_of_the_same_name_is_the_loss(activation, name):
+    model = penalize.Sequential([penalize.Input((2,)), layers.Dense(2, activation)])
+    model.set_weights([np.eye(2, dtype="float32"), np.zeros(2, dtype="float32")])
+    model.compile(penalize.optimizers.SGD(0.0), loss=name, metrics=[name])
+    y = INDICES if name.startswith("sparse") else ONE_HOT
+    history = model.fit(SURE.float(), y, verbose=0).history
+    assert history[name] == pytest.approx(history["loss"], rel=1e-6)
+    loss, metric = model.evaluate(SURE.float(), y, verbose=0)
+    assert metric == pytest.approx(loss, rel=1e-6)

@@ -258,3 +258,9 @@ def test_losses_can_be_stacked_by_vmap(cls):
     torch.testing.assert_close(
         stacked, torch.stack([cls()(*each) for each in zip(y_true, y_pred, weights, strict=True)])
     )
+
+
+@pytest.mark.parametrize("cls", [cls for cls in CLASSES if cls.__init__ is losses.MeanSquaredError.__init__])
+def test_a_misspelt_argument_is_named_when_the_loss_is_made(cls):
+    with pytest.raises(ArgumentError, match=f"{cls.__name__}: unknown argument 'reducton': did you mean 'reduction'"):
+        cls(reducton="sum")

@@ -174,3 +174,18 @@ def test_the_string_defaults_of_layers_reach_the_same_initial_distribution():
     a, b = ours.get_weights()[0], theirs.get_weights()[0]
     assert a.std() == pytest.approx(b.std(), rel=0.05)
     assert np.abs(a).max() == pytest.approx(np.abs(b).max(), rel=0.02)
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (1, 1, 6), (2, 6), (2, 3, 6), (0, 6), (0, 3, 6)])
+@pytest.mark.parametrize(("center", "scale"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("groups", [2, 6])
+def test_groups_are_normalized_with_any_weights_and_any_number_of_values(shape, center, scale, groups):
+    x = np.random.default_rng(0).normal(size=shape).astype("float32")
+    results = []
+    for library in (keras, penalize):
+        layer = library.layers.GroupNormalization(groups, center=center, scale=scale, beta_initializer="ones")
+        inputs = torch.tensor(x, requires_grad=True)
+        output = layer(inputs)
+        output.pow(3).sum().backward()
+        results.append((output, inputs.grad))
+    torch.testing.assert_close(results[1], results[0], rtol=1e-4, atol=1e-3)

@@ -167,3 +167,39 @@ if __name__ == "__main__":
                 print(
                     f"{dtype} {kind} {optimizer}: largest relative difference: weights {weights:.1e}, losses {losses:.1e}"
                 )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_class_weights_weigh_the_training_alone(weighted):
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 3)).astype("float32"), random.integers(0, 3, 20)
+    weight = random.random(20).astype("float32") if weighted else None
+    logs = []
+    for library in (keras, penalize):
+        dense = library.layers.Dense(3, "softmax", kernel_initializer="ones")
+        model = library.Sequential([library.Input((3,)), dense])
+        model.compile(library.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        given = {"sample_weight": weight} if weighted else {"class_weight": {0: 1.0, 1: 5.0, 2: 0.1}}
+        history = model.fit(x, y, 4, 2, verbose=0, shuffle=False, validation_split=0.4, **given).history
+        logs.append([history["loss"], history["val_loss"]])
+    np.testing.assert_allclose(logs[1], logs[0], rtol=1e-5)
+
+
+def test_a_metric_of_a_value_a_class_is_logged_as_keras_does(capsys):
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(20, 3)).astype("float32"), np.eye(3, dtype="float32")[random.integers(0, 3, 20)]
+    weights = [random.normal(size=(3, 3)), np.zeros(3)]
+    results = []
+    for library in (keras, penalize):
+        model = library.Sequential([library.Input((3,)), library.layers.Dense(3, "softmax")])
+        model.set_weights(weights)
+        model.compile(library.optimizers.SGD(0.1), "mse", metrics=[library.metrics.F1Score(), "mae"])
+        history = model.fit(x, y, 8, 2, verbose=2, shuffle=False, validation_split=0.5)
+        evaluated = model.evaluate(x, y, verbose=0)
+        results.append([history.history, dict(enumerate(evaluated))])
+    assert "f1_score=[" in repr(history)
+    assert "f1_score: [" in capsys.readouterr().out
+    for expected, got in zip(*results, strict=True):
+        assert set(got) == set(expected)
+        for name, value in expected.items():
+            np.testing.assert_allclose(np.array(got[name]), np.array(value), rtol=1e-5)

@@ -287,5 +287,10 @@ class GroupNormalization(_Normalization):
         if inputs.shape[axis] != self.channels:
             raise ShapeError(f"{self.name}: axis {axis} must have size {self.channels}, got {tuple(inputs.shape)}")
         groups = self.channels if self.groups == -1 else self.groups
-        x = F.group_norm(widened(inputs).movedim(axis, 1), groups, *self.scale_and_shift, self.epsilon)
+        weight, bias = self.scale_and_shift
+        if weight is None and bias is not None:
+            # Of a bias alone torch computes no gradient.
+            weight = torch.ones_like(bias)
+        # torch.nn's function refuses groups of one value.
+        x = torch.group_norm(widened(inputs).movedim(axis, 1), groups, weight, bias, self.epsilon)
         return x.movedim(1, axis).to(inputs.dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
 
+from penalize.errors import ArgumentError, nearest
 from penalize.losses.arrays import as_dtype, float_pair, loose_pair
 from penalize.losses.reduction import check_reduction, kept_values, reduce
 
@@ -91,6 +93,11 @@ class FunctionLoss(Loss):
         self, reduction: str | None = DEFAULT_REDUCTION, name: str | None = None, dtype: Any = None, **arguments: Any
     ) -> None:
         super().__init__(type(self).function.__name__ if name is None else name, reduction, dtype)
+        known = list(inspect.signature(type(self).function).parameters)[2:]
+        for argument in arguments:
+            if argument not in known:
+                meant = nearest(argument, [*known, "reduction", "name", "dtype"])
+                raise ArgumentError(f"{type(self).__name__}: unknown argument {argument!r}: {meant}")
         self.arguments = arguments
 
     def inputs(self, y_true: Any, y_pred: Any) -> tuple[torch.Tensor, torch.Tensor]:

@@ -64,7 +64,9 @@ def binary_crossentropy(
     target, predicted = float_pair(y_true, y_pred, "binary_crossentropy")
     target = target * (1.0 - check_smoothing(label_smoothing)) + 0.5 * label_smoothing
     if from_logits:
-        values = functional.binary_cross_entropy_with_logits(predicted, target, reduction="none")
+        # Infinite logits, as of units that are masked, would give 0 * inf.
+        finite = predicted.clamp(-torch.finfo(predicted.dtype).max, torch.finfo(predicted.dtype).max)
+        values = functional.binary_cross_entropy_with_logits(finite, target, reduction="none")
     else:
         p = clip_probabilities(predicted)
         values = -(target * p.log() + (1.0 - target) * torch.log1p(-p))
@@ -85,7 +87,8 @@ def categorical_crossentropy(
     target, predicted = float_pair(y_true, y_pred, "categorical_crossentropy")
     target = target * (1.0 - check_smoothing(label_smoothing)) + label_smoothing / predicted.shape[axis]
     log_p = functional.log_softmax(predicted, axis) if from_logits else normalize(predicted, axis).log()
-    return -(target * log_p).sum(axis)
+    # 0 * log(0) is 0: of classes whose logit is -inf, as masked ones have it.
+    return -torch.where(target == 0, 0.0, target * log_p).sum(axis)
 
 
 @built_in("loss", module=MODULE)
@@ -117,7 +120,10 @@ def sparse_categorical_crossentropy(
 def _logits_if_known(y_pred: Any, from_logits: bool, axis: int | None) -> tuple[Any, bool]:
     """The predictions and whether they are logits; of probabilities that carry their logits, those."""
     logits = None if from_logits else logits_of(y_pred, axis)
-    return (y_pred, from_logits) if logits is None else (logits, True)
+    if logits is None:
+        return y_pred, from_logits
+    # A loss that computes in a wider dtype than the model has its predictions in that already.
+    return logits.to(torch.promote_types(logits.dtype, y_pred.dtype)), True
 
 
 def _minus_log_of_label(labels: torch.Tensor, predicted: torch.Tensor, from_logits: bool, axis: int) -> torch.Tensor:

@@ -16,6 +16,7 @@ __all__ = [
     "ArrayData",
     "as_loader",
     "class_weights",
+    "concatenated",
     "first_inputs",
     "in_tensors",
     "number_of_batches",
@@ -202,3 +203,16 @@ def number_of_batches(loader: DataLoader[Any]) -> int | None:
         return len(loader)
     except TypeError:
         return None
+
+
+def concatenated(outputs: list[Any]) -> Any:
+    """One nested structure of NumPy arrays from those of the batches."""
+    first = outputs[0]
+    if isinstance(first, torch.Tensor):
+        whole = torch.cat(outputs) if first.ndim else torch.stack(outputs)
+        array: np.ndarray = (whole.float() if whole.dtype == torch.bfloat16 else whole).detach().cpu().numpy()
+        return array
+    if isinstance(first, dict):
+        return {key: concatenated([output[key] for output in outputs]) for key in first}
+    items = [concatenated([output[index] for output in outputs]) for index in range(len(first))]
+    return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)

@@ -6,12 +6,10 @@ import contextlib
 import copy
 import functools
 import importlib
-import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -33,12 +31,14 @@ from penalize.models import compilation
 from penalize.models.data import (
     as_loader,
     class_weights,
+    concatenated,
     first_inputs,
     number_of_batches,
     split,
     validation,
 )
-from penalize.models.history import History
+from penalize.models.history import History, Logs, print_epoch
+from penalize.models.keywords import refuse_keywords
 from penalize.models.persistent import Persistent
 from penalize.registry import built_in
 
@@ -77,7 +77,9 @@ class Model(Persistent):
         self._optimizer: torch.optim.Optimizer | None = None
         self._compiled_with: tuple[Any, Any, tuple[Any, ...]] | None = None
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Sequence[Any] | None = None) -> None:
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, metrics: Sequence[Any] | None = None, **unused: Any
+    ) -> None:
         """Choose how the model is trained; nothing is computed yet, and weights stay as they are.
 
         Parameters
@@ -90,9 +92,12 @@ class Model(Persistent):
             None to train on the penalties alone.
         metrics
             A list of names ("accuracy"), `penalize.metrics` objects, torchmetrics objects or functions.
+        unused
+            Keras's further keywords, here and in the methods below, at the values that change nothing.
 
         Raises UnknownNameError, which offers the nearest name, and ArgumentError.
         """
+        refuse_keywords(self.name, self.compile, unused)
         if metrics is not None and (isinstance(metrics, str) or not isinstance(metrics, Sequence)):
             raise ArgumentError(f'metrics must be a list such as ["accuracy"], got {metrics!r:.80}')
         spec, chosen = optimizers.get(optimizer), losses.get(loss)
@@ -144,6 +149,7 @@ class Model(Persistent):
         sample_weight: Any = None,
         validation_batch_size: int | None = None,
         trainer: Mapping[str, Any] | None = None,
+        **unused: Any,
     ) -> History:
         """Train for `epochs` passes over the data; a second call goes on where the first one stopped.
 
@@ -176,17 +182,17 @@ class Model(Persistent):
         NotCompiledError, DataError, ArgumentError
             Before training begins. Source: Keras 3.15.1, `keras.Model.fit`.
         """
+        refuse_keywords(self.name, self.fit, unused)
         self._require_compiled("fit")
         epochs = integer("epochs", epochs, "fit", least=0)
-        if class_weight is not None:
-            sample_weight = class_weights(y, sample_weight, class_weight)
-        data = x
         if validation_split:
             if validation_data is not None:
                 raise ArgumentError("give either validation_split or validation_data, got both")
-            data, validation_data = split(x, y, sample_weight, validation_split)
-            y = sample_weight = None
-        loader = as_loader(data, y, sample_weight, batch_size=batch_size, shuffle=shuffle)
+            training, validation_data = split(x, y, sample_weight, validation_split)
+            x, y, sample_weight = training[:]
+        if class_weight is not None:
+            sample_weight = class_weights(y, sample_weight, class_weight)
+        loader = as_loader(x, y, sample_weight, batch_size=batch_size, shuffle=shuffle)
         others = None
         if validation_data is not None:
             vx, vy, vw = validation(validation_data)
@@ -195,7 +201,7 @@ class Model(Persistent):
             others = as_loader(vx, vy, vw, batch_size=own, shuffle=False)
         self._build_from(loader)
         history = History({"epochs": epochs, "batches": number_of_batches(loader), "verbose": verbose})
-        report = functools.partial(_print_epoch, epochs) if verbose == 2 else None
+        report = functools.partial(print_epoch, epochs) if verbose == 2 else None
         optimizer = self.make_optimizer()
         for penalties in attached(self):
             if penalties.bound and penalties.optimizer is not optimizer:
@@ -218,12 +224,14 @@ class Model(Persistent):
         sample_weight: Any = None,
         return_dict: bool = False,
         trainer: Mapping[str, Any] | None = None,
+        **unused: Any,
     ) -> Any:
         """The loss, penalties included, and the metrics over the data, without training.
 
         Returns the loss alone, or [loss, metric, ...] where there are metrics; with `return_dict` a dict by name, which
         has "penalty" too. Raises as `fit` does. Source: Keras 3.15.1, `keras.Model.evaluate`.
         """
+        refuse_keywords(self.name, self.evaluate, unused)
         self._require_compiled("evaluate")
         loader = as_loader(x, y, sample_weight, batch_size=batch_size, shuffle=False)
         self._build_from(loader)
@@ -239,19 +247,25 @@ class Model(Persistent):
         return values[0] if len(values) == 1 else values
 
     def predict(
-        self, x: Any, batch_size: int | None = None, verbose: Any = "auto", trainer: Mapping[str, Any] | None = None
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        trainer: Mapping[str, Any] | None = None,
+        **unused: Any,
     ) -> Any:
         """The outputs for all samples as NumPy arrays, nested as the outputs are; needs no `compile`.
 
         A DataLoader may also bring targets, which are ignored. Raises DataError and ArgumentError.
         """
+        refuse_keywords(self.name, self.predict, unused)
         loader = as_loader(x, None, None, batch_size=batch_size, shuffle=False)
         self._build_from(loader)
         with self._runner(1, verbose, None, trainer) as runner:
             outputs = runner.predict(self._training_module(None), dataloaders=loader)
         if not outputs:
             raise DataError("the DataLoader is empty: at least one batch is needed")
-        return _concatenated(outputs)
+        return concatenated(outputs)
 
     def summary(self) -> None:
         """Print a table of the layers: output shapes, parameters, and which regularizer sits on what."""
@@ -331,7 +345,7 @@ class Model(Persistent):
         self,
         optimizer: torch.optim.Optimizer | None,
         history: History | None = None,
-        report: Callable[[int, dict[str, float]], None] | None = None,
+        report: Callable[[int, Logs], None] | None = None,
     ) -> Any:
         training = _with_extra(importlib.import_module, "penalize.models.training")
         return training.TrainingModule(self, self._loss, self._make_metrics or list, optimizer, history, report)
@@ -379,21 +393,3 @@ def _with_extra(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         if error.name and error.name.split(".")[0] in ("lightning", "torchmetrics", "rich", "torchinfo"):
             raise MissingExtraError(f'{error.name} is not installed: pip install "penalize[train]"') from error
         raise
-
-
-def _print_epoch(epochs: int, epoch: int, logs: dict[str, float]) -> None:
-    values = " - ".join(f"{name}: {value:.4f}" for name, value in logs.items())
-    sys.stdout.write(f"Epoch {epoch + 1}/{epochs} - {values}\n")
-
-
-def _concatenated(outputs: list[Any]) -> Any:
-    """One nested structure of NumPy arrays from those of the batches."""
-    first = outputs[0]
-    if isinstance(first, torch.Tensor):
-        whole = torch.cat(outputs) if first.ndim else torch.stack(outputs)
-        array: np.ndarray = (whole.float() if whole.dtype == torch.bfloat16 else whole).detach().cpu().numpy()
-        return array
-    if isinstance(first, dict):
-        return {key: _concatenated([output[key] for output in outputs]) for key in first}
-    items = [_concatenated([output[index] for output in outputs]) for index in range(len(first))]
-    return type(first)(*items) if hasattr(first, "_fields") else type(first)(items)

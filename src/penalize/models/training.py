@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 
 from penalize.binding import attached
@@ -13,12 +14,12 @@ from penalize.errors import ArgumentError, DataError
 from penalize.evaluation import WeightPenalties, activity_losses, total
 from penalize.layers import Layer
 from penalize.layers.tracking import declared_targets
-from penalize.logits import drop_logits
+from penalize.logits import detached, drop_logits
 from penalize.losses import Loss
 from penalize.masks import mask_of, set_masks
 from penalize.metrics import Metric
 from penalize.models.data import in_tensors, unpack
-from penalize.models.history import History
+from penalize.models.history import History, Logs
 from penalize.placement import output_tensors
 
 __all__ = ["Mean", "TrainingModule"]
@@ -59,7 +60,7 @@ class TrainingModule(pl.LightningModule):
         metrics: Callable[[], list[Metric]],
         optimizer: torch.optim.Optimizer | None,
         history: History | None = None,
-        report: Callable[[int, dict[str, float]], None] | None = None,
+        report: Callable[[int, Logs], None] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -72,7 +73,7 @@ class TrainingModule(pl.LightningModule):
         self.history = history
         self.report = report
         self.stages = {stage: _Stage(metrics()) for stage in ("train", "val")}
-        self.val_logs: dict[str, float] = {}
+        self.val_logs: Logs = {}
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes dozens of times a step which hook is running. A string needs no place among a module's parts.
@@ -128,11 +129,11 @@ class TrainingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         logs = self.stages["val"].logs()
         self.val_logs = {f"val_{name}": value for name, value in logs.items()}
-        self.log_dict(self.val_logs, prog_bar=True)
+        self.log_dict(_numbers(self.val_logs), prog_bar=True)
 
     def on_train_epoch_end(self) -> None:
         logs = self.stages["train"].logs()
-        self.log_dict(logs, prog_bar=True)
+        self.log_dict(_numbers(logs), prog_bar=True)
         logs = {**logs, **self.val_logs}
         self.val_logs = {}
         if self.history is not None:
@@ -238,17 +239,27 @@ class _Stage:
             self.penalty.update(penalty, size)
         if not self.metrics:
             return
-        detached = output.detach()
-        set_masks(detached, mask_of(output))
+        predicted = detached(output)
+        set_masks(predicted, mask_of(output))
         with torch.no_grad():
             for metric in self.metrics:
-                metric.update(y, detached)
+                metric.update(y, predicted)
 
-    def logs(self) -> dict[str, float]:
-        logs = {"loss": self.loss.compute()}
+    def logs(self) -> Logs:
+        logs: Logs = {"loss": self.loss.compute()}
         if self.penalty.weight:
             logs["penalty"] = self.penalty.compute()
-        return {**logs, **{metric.name: float(metric.compute()) for metric in self.metrics}}
+        return {**logs, **{metric.name: _as_log(metric.compute()) for metric in self.metrics}}
+
+
+def _as_log(value: torch.Tensor) -> float | np.ndarray:
+    """A number; of a metric with several values, such as one a class, an array."""
+    return value.cpu().numpy() if value.numel() > 1 else float(value)
+
+
+def _numbers(logs: Logs) -> dict[str, float]:
+    """What callbacks can watch, and Lightning can log."""
+    return {name: value for name, value in logs.items() if isinstance(value, float)}
 
 
 def _sum(data_loss: torch.Tensor | None, penalty: torch.Tensor | None) -> torch.Tensor:
