@@ -151,6 +151,23 @@ def test_several_inputs_outputs_operators_and_shared_layers_cross(tmp_path):
         np.testing.assert_allclose(*sums, rtol=1e-5)
 
 
+def test_outputs_of_a_functional_model_inside_another_cross(tmp_path):
+    def made(library):
+        inside = library.Input((4,), name="inside")
+        wide = library.layers.Dense(4, name="wide")(inside)
+        inner = library.Model(inside, [wide, library.layers.Dense(2, name="narrow")(wide)], name="inner")
+        inputs = library.Input((4,), name="inputs")
+        first, second = inner(inputs)
+        return library.Model(inputs, [second, inner(first)[1]], name="outer")
+
+    for source, target in ((penalize, keras), (keras, penalize), (penalize, penalize)):
+        model = made(source)
+        model.save(tmp_path / "model.keras")
+        other = target.models.load_model(tmp_path / "model.keras")
+        for got, expected in zip(*(each.predict(X, verbose=0) for each in (other, model)), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "float16", "float64"])
 def test_weights_of_other_dtypes_cross(policy, tmp_path):
     def made(library):
