@@ -89,6 +89,16 @@ def test_training_goes_on_bit_for_bit_here(name, tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_an_optimizer_of_keras_that_made_no_step_is_read_without_a_warning(name, tmp_path):
+    theirs = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    theirs.compile(keras.optimizers.Adam(0.02), "mean_squared_error")
+    theirs.save(tmp_path / name)
+    ours = penalize.models.load_model(tmp_path / name)
+    assert ours.optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
+    ours.fit(X, X[:, :1], verbose=0)
+
+
 def test_legacy_files_of_keras_are_read(tmp_path):
     model = trained(keras, "Adam")
     model.save(tmp_path / "model.h5")
