@@ -250,6 +250,25 @@ def test_what_cannot_be_saved(tmp_path, model):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_layer_that_stands_in_two_models_has_no_place_in_a_file(tmp_path):
+    inputs = penalize.Input((4,))
+    shared = layers.Dense(4, name="shared")
+    inner = penalize.Sequential([penalize.Input((4,)), shared, shared], name="inner")
+    over_steps = layers.TimeDistributed(shared, name="over_steps")
+    for inside in (inner(inputs), layers.Flatten()(over_steps(layers.Reshape((1, 4))(inputs)))):
+        model = penalize.Model(inputs, layers.Add()([inside, shared(inputs)]), name="outer")
+        for act in (model.to_json, lambda: model.save(tmp_path / "model.keras")):  # noqa: B023
+            with pytest.raises(
+                ConfigError,
+                match=r"outer: shared stands in outer and in (inner|over_steps): two layers would come back",
+            ):
+                act()
+    assert list(tmp_path.iterdir()) == []
+    encoder = penalize.Model(inputs, shared(inputs), name="encoder")
+    penalize.Model(inputs, layers.Dense(2)(encoder(encoder(inputs)))).save(tmp_path / "model.keras")
+    load_model(tmp_path / "model.keras")
+
+
 def test_what_stands_for_a_path_is_one(tmp_path, model):
     model.save(tmp_path / "model.keras")
     (entry,) = os.scandir(tmp_path)

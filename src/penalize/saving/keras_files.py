@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from penalize.arguments import as_path
 from penalize.atomic import replacing
 from penalize.errors import ArgumentError, ConfigError, FileFormatError, naming
-from penalize.layers.described import entry_of
+from penalize.layers.described import whole_entry_of
 from penalize.layers.layer import Layer
 from penalize.registry import custom_object_scope
 from penalize.saving.archive import Member, members_of, open_regular_file, read_member, window
@@ -59,7 +59,7 @@ def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = T
         )
     if not isinstance(model, Layer) or not hasattr(model, "get_compile_config"):
         raise ArgumentError(f"a Model is saved as .keras, got {type(model).__name__}; save_weights takes any Layer")
-    config = entry_of(model)
+    config = whole_entry_of(model)
     compiled = _compile_config(model)
     if compiled:
         config["compile_config"] = compiled
