@@ -1,10 +1,12 @@
 """Every layer crosses between penalize and Keras, whole and in parts, and goes on training; see crossing.py."""
 
+import h5py
 import numpy as np
 import pytest
 
 import penalize
 from penalize import layers
+from penalize.errors import ShapeError
 from tests.parity.layer_table import CASES, keras
 from tests.saving.crossing import DIRECTIONS, cross
 
@@ -134,6 +136,35 @@ def test_legacy_files_of_other_layers(kind, tmp_path):
     ours = penalize.models.load_model(tmp_path / "model.h5")
     x = np.random.default_rng(0).normal(size=(3, *model.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(ours.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-6)
+
+
+def test_legacy_weights_that_a_model_holds_itself_are_read(tmp_path):
+    def made(library):
+        class Scaled(library.Model):
+            def __init__(self):
+                super().__init__(name="scaled")
+                self.dense = library.layers.Dense(2, name="dense")
+                self.scale = self.add_weight(shape=(2,), initializer="ones", name="scale")
+
+            def call(self, inputs):
+                return self.dense(inputs) * self.scale
+
+        model = Scaled()
+        model(X)
+        return model
+
+    ours, theirs = made(penalize), made(keras)
+    theirs.scale.assign([2.0, 3.0])
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(file, theirs)
+    assert ours.load_weights(path) == []
+    np.testing.assert_array_equal(ours.scale.detach().numpy(), [2, 3])
+    np.testing.assert_allclose(ours.predict(X, verbose=0), theirs.predict(X, verbose=0), rtol=1e-5, atol=1e-6)
+    with h5py.File(path, "r+") as file:
+        del file["top_level_model_weights"]
+    with pytest.raises(ShapeError, match="weights of scaled: expected 1, found 0"):
+        ours.load_weights(path)
 
 
 def test_several_inputs_outputs_operators_and_shared_layers_cross(tmp_path):
