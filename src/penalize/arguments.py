@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 import numbers
 import operator
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from penalize.errors import ArgumentError, nearest
 
-__all__ = ["as_dtype", "choice", "integer", "integers", "number"]
+__all__ = ["as_dtype", "as_path", "choice", "integer", "integers", "number"]
 
 _FLOATS = ("float32", "float64", "float16", "bfloat16")
 _INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "bool")
@@ -92,6 +94,19 @@ def as_dtype(dtype: Any, where: str = "") -> torch.dtype:
     if isinstance(dtype, str) and dtype in DTYPES:
         return DTYPES[dtype]
     raise ArgumentError(f"{_prefix(where)}unknown dtype {dtype!r:.80}: {nearest(str(dtype)[:80], DTYPES)}")
+
+
+def as_path(path: str | os.PathLike[str]) -> Path:
+    """The path of a string or of what stands for one. Raises ArgumentError for anything else, such as bytes.
+
+    >>> as_path(3)
+    Traceback (most recent call last):
+    ...
+    penalize.errors.ArgumentError: a path is a string or a Path, got int: 3
+    """
+    if not isinstance(path, str | os.PathLike) or not isinstance(os.fspath(path), str):
+        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
+    return Path(path)
 
 
 def _prefix(where: str) -> str:

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from penalize.errors import ArgumentError, FileError, PenalizeError
+from penalize.arguments import as_path
+from penalize.errors import FileError, PenalizeError
 
 __all__ = ["replacing"]
 
@@ -34,8 +35,7 @@ def replacing(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path
     ...     path.read_text()
     '{}'
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
+    as_path(path)
     with _file_errors(path):
         place = Path(os.path.realpath(path))
         mode = _mode_of(place, path, overwrite)

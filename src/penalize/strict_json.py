@@ -16,7 +16,8 @@ import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from penalize.errors import ArgumentError, ConfigError, FileError, PenalizeError
+from penalize.arguments import as_path
+from penalize.errors import ConfigError, FileError, PenalizeError
 
 __all__ = ["MOST_BYTES", "open_regular_file", "parse", "read_small_file"]
 
@@ -114,8 +115,7 @@ def open_regular_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     FileError, naming the path, also for what the file system refuses while it is read; ArgumentError when `path` is no
     path.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ArgumentError(f"a path is a string or a Path, got {type(path).__name__}: {path!r:.80}")
+    as_path(path)
     try:
         _require_regular(os.stat(path), path)
         # Whatever stands there by now: a pipe without a writer is opened at once with O_NONBLOCK, and refused.

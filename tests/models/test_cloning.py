@@ -193,3 +193,36 @@ class Unlike(penalize.Model):
 def test_a_class_that_makes_other_layers_is_refused():
     with pytest.raises(ArgumentError, match="unlike.*: cannot be made anew: Unlike .* has other layers inside"):
         penalize.models.clone_model(Unlike())
+
+
+class Attends(penalize.Model):
+    def __init__(self):
+        super().__init__()
+        self.attention = layers.MultiHeadAttention(2, 3, kernel_regularizer="l2")
+        self.nested = Scaled()
+
+    def call(self, inputs):
+        return self.nested(self.attention(inputs, inputs))
+
+
+class Scaled(penalize.Layer):
+    def build(self, input_shape):
+        self.inside = Scale()
+
+    def call(self, inputs):
+        return self.inside(inputs)
+
+
+def test_layers_that_are_made_when_others_are_built_are_cloned():
+    x = torch.from_numpy(X[:, :, None].repeat(2, axis=2))
+    subclass = Attends()
+    subclass(x)
+    inputs = penalize.Input((4, 2))
+    attended = layers.MultiHeadAttention(2, 3, kernel_regularizer="l1")(query=inputs, value=inputs, key=inputs)
+    for model in (subclass, penalize.Model(inputs, Scaled()(attended))):
+        next(layer for layer in model.modules() if isinstance(layer, layers.EinsumDense)).trainable = False
+        clone = clone_model(model)
+        clone.set_weights(model.get_weights())
+        torch.testing.assert_close(clone(x), model(x), rtol=0, atol=0)
+        torch.testing.assert_close(clone.losses, model.losses, rtol=0, atol=0)
+        assert [p.requires_grad for p in clone.parameters()] == [p.requires_grad for p in model.parameters()]

@@ -1,10 +1,12 @@
 """Every layer crosses between penalize and Keras, whole and in parts, and goes on training; see crossing.py."""
 
+import h5py
 import numpy as np
 import pytest
 
 import penalize
 from penalize import layers
+from penalize.errors import ShapeError
 from tests.parity.layer_table import CASES, keras
 from tests.saving.crossing import DIRECTIONS, cross
 
@@ -89,6 +91,16 @@ def test_training_goes_on_bit_for_bit_here(name, tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_an_optimizer_of_keras_that_made_no_step_is_read_without_a_warning(name, tmp_path):
+    theirs = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    theirs.compile(keras.optimizers.Adam(0.02), "mean_squared_error")
+    theirs.save(tmp_path / name)
+    ours = penalize.models.load_model(tmp_path / name)
+    assert ours.optimizer.param_groups[0]["lr"] == pytest.approx(0.02)
+    ours.fit(X, X[:, :1], verbose=0)
+
+
 def test_legacy_files_of_keras_are_read(tmp_path):
     model = trained(keras, "Adam")
     model.save(tmp_path / "model.h5")
@@ -126,6 +138,35 @@ def test_legacy_files_of_other_layers(kind, tmp_path):
     np.testing.assert_allclose(ours.predict(x, verbose=0), model.predict(x, verbose=0), rtol=1e-4, atol=1e-6)
 
 
+def test_legacy_weights_that_a_model_holds_itself_are_read(tmp_path):
+    def made(library):
+        class Scaled(library.Model):
+            def __init__(self):
+                super().__init__(name="scaled")
+                self.dense = library.layers.Dense(2, name="dense")
+                self.scale = self.add_weight(shape=(2,), initializer="ones", name="scale")
+
+            def call(self, inputs):
+                return self.dense(inputs) * self.scale
+
+        model = Scaled()
+        model(X)
+        return model
+
+    ours, theirs = made(penalize), made(keras)
+    theirs.scale.assign([2.0, 3.0])
+    path = tmp_path / "weights.h5"
+    with h5py.File(path, "w") as file:
+        keras.src.legacy.saving.legacy_h5_format.save_weights_to_hdf5_group(file, theirs)
+    assert ours.load_weights(path) == []
+    np.testing.assert_array_equal(ours.scale.detach().numpy(), [2, 3])
+    np.testing.assert_allclose(ours.predict(X, verbose=0), theirs.predict(X, verbose=0), rtol=1e-5, atol=1e-6)
+    with h5py.File(path, "r+") as file:
+        del file["top_level_model_weights"]
+    with pytest.raises(ShapeError, match="weights of scaled: expected 1, found 0"):
+        ours.load_weights(path)
+
+
 def test_several_inputs_outputs_operators_and_shared_layers_cross(tmp_path):
     def made(library):
         a, b = library.Input((4,), name="a"), library.Input((4,), name="b")
@@ -149,6 +190,23 @@ def test_several_inputs_outputs_operators_and_shared_layers_cross(tmp_path):
         sums = [sum(loss.item() for loss in each.losses) for each in (model, other)]
         assert len(model.losses) == len(other.losses) == 3
         np.testing.assert_allclose(*sums, rtol=1e-5)
+
+
+def test_outputs_of_a_functional_model_inside_another_cross(tmp_path):
+    def made(library):
+        inside = library.Input((4,), name="inside")
+        wide = library.layers.Dense(4, name="wide")(inside)
+        inner = library.Model(inside, [wide, library.layers.Dense(2, name="narrow")(wide)], name="inner")
+        inputs = library.Input((4,), name="inputs")
+        first, second = inner(inputs)
+        return library.Model(inputs, [second, inner(first)[1]], name="outer")
+
+    for source, target in ((penalize, keras), (keras, penalize), (penalize, penalize)):
+        model = made(source)
+        model.save(tmp_path / "model.keras")
+        other = target.models.load_model(tmp_path / "model.keras")
+        for got, expected in zip(*(each.predict(X, verbose=0) for each in (other, model)), strict=True):
+            np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16", "float16", "float64"])

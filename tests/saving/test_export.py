@@ -381,6 +381,9 @@ def test_formats_and_paths(tmp_path, capsys):
         model.export(tmp_path / "model.h5")
     with pytest.raises(ArgumentError, match='format must be "torch" or "onnx", got \'litert\''):
         model.export(tmp_path / "model.pt2", format="litert")
+    for path in (3, None, b"model.pt2"):
+        with pytest.raises(ArgumentError, match="a path is a string or a Path, got (int|NoneType|bytes): "):
+            model.export(path)
     path = tmp_path / "model"
     model.export(path, format="torch", verbose=True)
     assert capsys.readouterr().out == f"small: exported to {path}\n"

@@ -1,6 +1,7 @@
 """`.keras` files: custom classes, settings of compile, what is refused, and what a failed save leaves."""
 
 import json
+import os
 import zipfile
 
 import h5py
@@ -185,6 +186,7 @@ def test_settings_of_compile_that_do_not_fit_are_named(tmp_path, model):
         ("loss", {"out": "mse"}, "class_name.*load with compile=False"),
         ("metrics", "mae", "metrics must be a list, got 'mae'"),
         ("optimizer", {"class_name": "Adamm", "config": {}}, "unknown optimizer 'Adamm': did you mean 'Adam'"),
+        ("optimizer", None, "there is no optimizer; load with compile=False"),
         ("schedule", 1, "unknown key 'schedule'"),
     ):
         path = edited(tmp_path / "model.keras", lambda config: config["compile_config"].update({key: value}))  # noqa: B023
@@ -231,6 +233,14 @@ def test_what_cannot_be_saved(tmp_path, model):
             model.save(tmp_path / name)
     with pytest.raises(FileError, match="nowhere"):
         model.save(tmp_path / "nowhere" / "model.keras")
+    for path in (3, None, b"model.keras"):
+        with pytest.raises(ArgumentError, match="a path is a string or a Path, got (int|NoneType|bytes): "):
+            model.save(path)
+        with pytest.raises(ArgumentError, match="a path is a string or a Path, got (int|NoneType|bytes): "):
+            load_model(path)
+    for thing in (3, nn.Linear(4, 2), model.layers[0]):
+        with pytest.raises(ArgumentError, match=r"a Model is saved as \.keras, got (int|Linear|Dense)"):
+            penalize.saving.save_model(thing, tmp_path / "model.keras")
     unbuilt = penalize.Sequential([layers.Dense(2, name="d")])
     with pytest.raises(penalize.errors.NotBuiltError, match="d is not built"):
         unbuilt.save(tmp_path / "model.keras")
@@ -238,6 +248,32 @@ def test_what_cannot_be_saved(tmp_path, model):
     with pytest.raises(ConfigError, match="Linear is no Layer, and has no config"):
         plain.save(tmp_path / "model.keras")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_stands_in_two_models_has_no_place_in_a_file(tmp_path):
+    inputs = penalize.Input((4,))
+    shared = layers.Dense(4, name="shared")
+    inner = penalize.Sequential([penalize.Input((4,)), shared, shared], name="inner")
+    over_steps = layers.TimeDistributed(shared, name="over_steps")
+    for inside in (inner(inputs), layers.Flatten()(over_steps(layers.Reshape((1, 4))(inputs)))):
+        model = penalize.Model(inputs, layers.Add()([inside, shared(inputs)]), name="outer")
+        for act in (model.to_json, lambda: model.save(tmp_path / "model.keras")):  # noqa: B023
+            with pytest.raises(
+                ConfigError,
+                match=r"outer: shared stands in outer and in (inner|over_steps): two layers would come back",
+            ):
+                act()
+    assert list(tmp_path.iterdir()) == []
+    encoder = penalize.Model(inputs, shared(inputs), name="encoder")
+    penalize.Model(inputs, layers.Dense(2)(encoder(encoder(inputs)))).save(tmp_path / "model.keras")
+    load_model(tmp_path / "model.keras")
+
+
+def test_what_stands_for_a_path_is_one(tmp_path, model):
+    model.save(tmp_path / "model.keras")
+    (entry,) = os.scandir(tmp_path)
+    model.save(entry)
+    assert load_model(entry).name == "small"
 
 
 def test_files_that_are_no_models(tmp_path, model):

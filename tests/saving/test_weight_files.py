@@ -130,6 +130,22 @@ def test_other_forms_are_refused(name, tmp_path):
         made().save_weights(tmp_path / "w.h5")
 
 
+@pytest.mark.parametrize("path", ["", ".", "/"])
+def test_a_path_without_a_name_is_refused(path):
+    for act in (made().load_weights, made().save_weights):
+        with pytest.raises(
+            ArgumentError, match=r"weights are kept as \.safetensors, \.weights\.h5, \.pt or \.pth, got ''"
+        ):
+            act(path)
+
+
+@pytest.mark.parametrize("name", FORMS[:3])
+def test_weights_of_what_is_no_layer_are_refused(name, tmp_path):
+    for act in (penalize.saving.save_weights, penalize.saving.load_weights):
+        with pytest.raises(ArgumentError, match="the weights of a Layer or a Model are kept in files, got Linear"):
+            act(torch.nn.Linear(4, 2), tmp_path / name)
+
+
 def test_models_that_are_not_built_and_torch_modules(tmp_path):
     unbuilt = penalize.Sequential([layers.Dense(2, name="d")])
     for name in FORMS[:3]:

@@ -18,7 +18,7 @@ from penalize.layers.creation import MOST_OUTPUT, MOST_RANK, MOST_VALUES, at_mos
 from penalize.layers.dtypes import DTypePolicy
 from penalize.layers.weighted import Weighted
 
-__all__ = ["CONFIGS", "arguments_of", "arguments_from", "config_of", "entry_of", "layer_from"]
+__all__ = ["CONFIGS", "arguments_of", "arguments_from", "config_of", "entry_of", "layer_from", "whole_entry_of"]
 
 CONFIGS = Configs("layer", "a layer", Weighted)
 
@@ -104,6 +104,36 @@ def entry_of(layer: Any) -> dict[str, Any]:
     if shape is not None:
         entry["build_config"] = {"input_shape": _open_batch(shape)}
     return entry
+
+
+def whole_entry_of(model: Any) -> dict[str, Any]:
+    """`entry_of` a model that is written alone.
+
+    Raises ConfigError for a layer with weights that stands in two of the models or wrappers that the config is of: two
+    layers would come back.
+    """
+    holders: dict[int, Any] = {}
+    waiting = [model]
+    while waiting:
+        holder = waiting.pop()
+        for layer in {id(part): part for part in _layers_described_in(holder) if part.state_dict()}.values():
+            if id(layer) in holders:
+                raise ConfigError(
+                    f"{model.name}: {layer.name} stands in {holders[id(layer)].name} and in {holder.name}: two layers "
+                    "would come back from a config; save_weights keeps the weights"
+                )
+            holders[id(layer)] = holder
+            waiting.append(layer)
+    return entry_of(model)
+
+
+def _layers_described_in(holder: Any) -> list[Any]:
+    if hasattr(holder, "layers_in_config"):
+        found = holder.layers_in_config()
+    else:
+        held = [getattr(holder, name, None) for name in LAYERS]
+        found = [part for item in held for part in (item if isinstance(item, nn.ModuleList) else [item])]
+    return [part for part in found if isinstance(part, Weighted)]
 
 
 def _open_batch(shape: Any) -> Any:

@@ -93,6 +93,7 @@ def _functional(model: Model, clones: dict[int, Any]) -> Model:
 
 def _keep_settings(layer: Any, clone: Any) -> None:
     """What was set on the layers after they were made: names, penalties, constraints, frozen weights."""
+    _build_alike(layer, clone)
     ours = [part for part in layer.modules() if isinstance(part, Layer)]
     theirs = [part for part in clone.modules() if isinstance(part, Layer)]
     if [type(part) for part in ours] != [type(part) for part in theirs]:
@@ -101,8 +102,6 @@ def _keep_settings(layer: Any, clone: Any) -> None:
         )
     memo: dict[int, Any] = {}
     for mine, copied in zip(ours, theirs, strict=True):
-        if mine.built and not copied.built and mine.build_shape is not None:
-            copied.build(mine.build_shape)
         copied._name, copied._trainable = mine._name, mine._trainable
         copied.mask_activity = mine.mask_activity
         copied.declarations.activity.regularizer = copy.deepcopy(mine.declarations.activity.regularizer, memo)
@@ -114,3 +113,12 @@ def _keep_settings(layer: Any, clone: Any) -> None:
             held = mine._parameters.get(attribute)
             if held is not None:
                 parameter.requires_grad_(held.requires_grad)
+
+
+def _build_alike(layer: Any, clone: Any) -> None:
+    """Build what is built there, each before the modules in it are asked for: some are only made then."""
+    for mine, copied in zip(layer.modules(), clone.modules(), strict=False):
+        if type(mine) is not type(copied):
+            return
+        if isinstance(mine, Layer) and mine.built and not copied.built and mine.build_shape is not None:
+            copied.build(mine.build_shape)

@@ -56,6 +56,8 @@ def compile_from_config(model: Any, config: Mapping[str, Any]) -> None:
         if not isinstance(chosen, list):
             raise ConfigError(f"metrics must be a list, got {chosen!r:.80}")
         optimizer = optimizers.deserialize(config.get("optimizer", "rmsprop"))
+        if optimizer is None:
+            raise ConfigError("there is no optimizer")
         made = losses.deserialize(loss)
         named = [name if isinstance(name, str) else metrics.deserialize(name, loss=made) for name in chosen]
         model.compile(optimizer, loss if isinstance(loss, str) else made, named)

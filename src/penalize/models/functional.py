@@ -12,7 +12,7 @@ from torch import nn
 
 from penalize.errors import ArgumentError
 from penalize.layers import Layer
-from penalize.layers.described import arguments_from, config_of, entry_of
+from penalize.layers.described import arguments_from, config_of, whole_entry_of
 from penalize.layers.symbolic import SymbolicTensor, find_symbolic
 from penalize.models.graph import Graph
 from penalize.models.graph_config import config_of_graph, graph_of_config
@@ -113,6 +113,12 @@ class Functional(Layer):
         model._trainable = bool(trainable)
         return model
 
+    def layers_in_config(self) -> list[Any]:
+        """The layers that the config describes."""
+        if self.graph is None or not takes_a_graph(type(self)):
+            return []
+        return [self._modules[name] for name in self.graph.names_of_layers()]
+
     def parts_in_files(self) -> Iterator[tuple[str, Any]]:
         if self.graph is None:
             # Keras goes through the attributes by name, `layers` among them, which holds what comes behind it.
@@ -138,7 +144,7 @@ class Functional(Layer):
 
         Without weights and without what `compile` set. Raises ConfigError for what could not be read back.
         """
-        return json.dumps(entry_of(self), **options)
+        return json.dumps(whole_entry_of(self), **options)
 
     @property
     def class_name_in_files(self) -> str:

@@ -75,7 +75,7 @@ class _Writer:
             name = self._name(node, used)
             self.names[node.number] = name
             self.nodes.setdefault(name, []).append(node)
-        self.history = {
+        self.history: dict[int, list[Any]] = {
             id(tensor): [name, index, position]
             for name, nodes in self.nodes.items()
             for index, node in enumerate(sorted(nodes, key=lambda node: node.number))
@@ -86,7 +86,11 @@ class _Writer:
         return [self._entry(name, sorted(nodes, key=lambda node: node.number)) for name, nodes in self.nodes.items()]
 
     def places(self, tensors: Any) -> Any:
-        return _plain(mapped(tensors, lambda tensor: self.history[id(tensor)]))
+        def place(tensor: SymbolicTensor) -> list[Any]:
+            name, index, position = self.history[id(tensor)]
+            return [name, index + _first_call(self.graph.function(self.nodes[name][0], self.held)), position]
+
+        return _plain(mapped(tensors, place))
 
     def _name(self, node: Node, used: Counter[str]) -> str:
         function = self.graph.function(node, self.held)
@@ -226,7 +230,9 @@ class _Reader:
             return {key: self.tensors(item) for key, item in places.items()}
         if not isinstance(places, list):
             raise ConfigError(f"{self.name}: a tensor is [layer, call, position], got {places!r:.80}")
-        return self._tensor(places) if _is_place(places) else [self.tensors(item) for item in places]
+        if not _is_place(places):
+            return [self.tensors(item) for item in places]
+        return self._tensor(places, _first_call(self.functions.get(places[0])))
 
     def _function(self, entry: Mapping[str, Any], name: str) -> Any:
         if entry.get("module") == OF_OPERATIONS:
@@ -279,12 +285,17 @@ class _Reader:
             raise ConfigError(f"{self.name}: {tag!r:.80} cannot be an argument of a call")
         return {key: self._value(item) for key, item in value.items()}
 
-    def _tensor(self, place: list[Any]) -> SymbolicTensor:
-        made = self.outputs.get((place[0], place[1]), [])
+    def _tensor(self, place: list[Any], first_call: int = 0) -> SymbolicTensor:
+        made = self.outputs.get((place[0], place[1] - first_call), [])
         if not 0 <= place[2] < len(made):
             raise ConfigError(f"{self.name}: there is no output {place[2]} of call {place[1]} of {place[0][:80]!r}")
         tensor: SymbolicTensor = made[place[2]]
         return tensor
+
+
+def _first_call(function: Any) -> int:
+    """The number of the first call in "input_layers" and "output_layers", where Keras counts a graph's calls from 1."""
+    return int(isinstance(getattr(function, "graph", None), Graph))
 
 
 def _is_place(value: list[Any]) -> bool:

@@ -131,6 +131,9 @@ class Sequential(Model):
             config["build_input_shape"] = list(self.input_layer.batch_shape)
         return config
 
+    def layers_in_config(self) -> list[Any]:
+        return self.stack
+
     def parts_in_files(self) -> Iterator[tuple[str, Any]]:
         yield "layers", self.stack
 

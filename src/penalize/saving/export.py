@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from penalize.arguments import as_path
 from penalize.atomic import replacing
 from penalize.errors import ArgumentError, ExportError, MissingExtraError
 from penalize.layers import Input
@@ -114,7 +115,7 @@ def _format(path: str | os.PathLike[str], given: Any) -> str:
         if given not in SUFFIXES:
             raise ArgumentError(f'format must be "torch" or "onnx", got {given!r:.80}')
         return str(given)
-    suffix = Path(path).suffix
+    suffix = as_path(path).suffix
     for name, own in SUFFIXES.items():
         if suffix == own:
             return name

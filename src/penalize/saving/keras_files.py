@@ -13,9 +13,11 @@ import zipfile
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
+from penalize.arguments import as_path
 from penalize.atomic import replacing
 from penalize.errors import ArgumentError, ConfigError, FileFormatError, naming
-from penalize.layers.described import entry_of
+from penalize.layers.described import whole_entry_of
+from penalize.layers.layer import Layer
 from penalize.registry import custom_object_scope
 from penalize.saving.archive import Member, members_of, open_regular_file, read_member, window
 from penalize.saving.building import build_for, dry_run
@@ -49,18 +51,21 @@ def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = T
     ...     load_model(path).layers[0].kernel_regularizer
     L1(l1=0.01)
     """
-    if not str(filepath).endswith(".keras"):
+    path = as_path(filepath)
+    if not path.name.endswith(".keras"):
         raise ArgumentError(
-            f"a model is saved as .keras, got {os.fspath(filepath)!r:.80}; save_weights writes .weights.h5 and "
+            f"a model is saved as .keras, got {str(path)!r:.80}; save_weights writes .weights.h5 and "
             ".safetensors, export .pt2 and .onnx"
         )
-    config = entry_of(model)
+    if not isinstance(model, Layer) or not hasattr(model, "get_compile_config"):
+        raise ArgumentError(f"a Model is saved as .keras, got {type(model).__name__}; save_weights takes any Layer")
+    config = whole_entry_of(model)
     compiled = _compile_config(model)
     if compiled:
         config["compile_config"] = compiled
     texts = {METADATA: json.dumps(_metadata()), CONFIG: json.dumps(config)}
     parse(texts[CONFIG], CONFIG)
-    with replacing(filepath, overwrite=overwrite) as beside, tempfile.TemporaryFile(dir=beside.parent) as weights:
+    with replacing(path, overwrite=overwrite) as beside, tempfile.TemporaryFile(dir=beside.parent) as weights:
         write_weights(model, weights, model.optimizer_for_files() if compiled else None)
         weights.seek(0)
         with zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive:

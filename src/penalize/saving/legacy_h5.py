@@ -22,6 +22,8 @@ from penalize.strict_json import parse
 __all__ = ["load_legacy_model", "read_legacy_weights"]
 
 WEIGHTS, OPTIMIZER = "model_weights", "optimizer_weights"
+TOP_LEVEL = "top_level_model_weights"
+"""Where the weights are that a model holds itself."""
 MOST_NAMES = 100_000
 # What Keras 2 wrote for the optimizer's own numbers.
 OLD_NAMES = {"lr": "learning_rate"}
@@ -66,21 +68,30 @@ def read_legacy_weights(model: Any, file: File, group: str) -> Staged:
     if len(held) != len(layers):
         staged.unlike("layers with weights", len(layers), len(held))
         return staged
+    inside = {id(weight.tensor) for _, weights in layers for weight in weights}
+    own = [weight for weight in _weights_of(model) if id(weight.tensor) not in inside]
+    top = f"{prefix}{TOP_LEVEL}"
+    layers.append((model, own))
+    held.append((TOP_LEVEL, _names(file, top, "weight_names") if top in file.groups else []))
     for (layer, weights), (name, paths) in zip(layers, held, strict=True):
-        if len(weights) != len(paths):
-            staged.unlike(f"weights of {layer.name}", len(weights), len(paths))
-            continue
-        for weight, path in zip(weights, paths, strict=True):
-            dataset = file.datasets.get(f"{prefix}{name}/{path}")
-            if dataset is None:
-                staged.missing(weight.label, weight.shape, f"{prefix}{name}/{path}")
-            elif dataset.shape != weight.shape:
-                staged.unlike(weight.label, weight.shape, dataset.shape)
-            elif not fits(dataset.dtype, weight.tensor.dtype):
-                staged.unlike(weight.label, weight.tensor.dtype, dataset.dtype)
-            else:
-                staged.put(weight.tensor, weight.layout.to_torch(_read(file, dataset)))
+        _stage(staged, file, layer, weights, f"{prefix}{name}", paths)
     return staged
+
+
+def _stage(staged: Staged, file: File, layer: Layer, weights: list[SavedWeight], group: str, paths: list[str]) -> None:
+    if len(weights) != len(paths):
+        staged.unlike(f"weights of {layer.name}", len(weights), len(paths))
+        return
+    for weight, path in zip(weights, paths, strict=True):
+        dataset = file.datasets.get(f"{group}/{path}")
+        if dataset is None:
+            staged.missing(weight.label, weight.shape, f"{group}/{path}")
+        elif dataset.shape != weight.shape:
+            staged.unlike(weight.label, weight.shape, dataset.shape)
+        elif not fits(dataset.dtype, weight.tensor.dtype):
+            staged.unlike(weight.label, weight.tensor.dtype, dataset.dtype)
+        else:
+            staged.put(weight.tensor, weight.layout.to_torch(_read(file, dataset)))
 
 
 def _weights_of(layer: Layer) -> list[SavedWeight]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from penalize.arguments import as_path
 from penalize.atomic import replacing
 from penalize.errors import ArgumentError, FileError, MissingExtraError, NotBuiltError
 from penalize.layers.layer import Layer
@@ -91,10 +92,8 @@ def load_weights(model: Layer, filepath: str | os.PathLike[str], skip_mismatch: 
 
 
 def _place(filepath: str | os.PathLike[str]) -> tuple[Path, str]:
-    if not isinstance(filepath, str | os.PathLike):
-        raise ArgumentError(f"a path is a string or a Path, got {type(filepath).__name__}: {filepath!r:.80}")
-    path = Path(filepath)
-    if not path.suffix:
+    path = as_path(filepath)
+    if path.name and not path.suffix:
         path = path.with_name(f"{path.name}.safetensors")
     for suffix, kind in SUFFIXES.items():
         if path.name.endswith(suffix):
@@ -104,7 +103,9 @@ def _place(filepath: str | os.PathLike[str]) -> tuple[Path, str]:
     raise ArgumentError(f"{path}: weights are kept as .safetensors, .weights.h5, .pt or .pth, got {path.suffix!r}")
 
 
-def _require_built(model: Layer) -> None:
+def _require_built(model: Any) -> None:
+    if not isinstance(model, Layer):
+        raise ArgumentError(f"the weights of a Layer or a Model are kept in files, got {type(model).__name__}")
     for layer in model.modules():
         if isinstance(layer, Layer) and not layer.built:
             raise NotBuiltError(f"{layer.name} is not built: call the model once, or begin with an Input")

@@ -73,6 +73,13 @@ def put_states(model: Layer, optimizer: torch.optim.Optimizer, file: File, datas
     trained = _trained(model, optimizer)
     wanted = slots.slots_of(optimizer, [parameter for _, parameter in trained])
     layouts = {id(parameter): layout for layout, parameter in trained}
+    if len(datasets) < 2 or any(dataset.shape != () or dataset.dtype.kind not in "iuf" for dataset in datasets[:2]):
+        return "the iteration and the learning rate must be numbers"
+    steps, rate = (float(_read(file, dataset)) for dataset in datasets[:2])
+    if not 0 <= steps < 2**62 or not 0 <= rate < float("inf"):
+        return f"the iteration is {steps} and the learning rate {rate}"
+    if steps == 0 and len(datasets) == 2:
+        wanted = []  # Keras makes the slots when it begins to train.
     if len(datasets) != len(wanted) + 2:
         return f"the file holds {len(datasets)} states, and it has {len(wanted) + 2}"
     read: list[tuple[slots.Slot, torch.Tensor]] = []
@@ -83,11 +90,6 @@ def put_states(model: Layer, optimizer: torch.optim.Optimizer, file: File, datas
             return f"state {index} is {dataset.dtype} of shape {dataset.shape}, expected floats of {shape}"
         value = _read(file, dataset)
         read.append((slot, value if layout is None else layout.to_torch(value)))
-    if any(dataset.shape != () or dataset.dtype.kind not in "iuf" for dataset in datasets[:2]):
-        return "the iteration and the learning rate must be numbers"
-    steps, rate = (float(_read(file, dataset)) for dataset in datasets[:2])
-    if not 0 <= steps < 2**62 or not 0 <= rate < float("inf"):
-        return f"the iteration is {steps} and the learning rate {rate}"
     slots.put(optimizer, read, int(steps))
     for group in optimizer.param_groups:
         # The config says it exactly; the file, in float32.
