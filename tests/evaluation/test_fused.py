@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import penalize
+from penalize.errors import BindError
 from penalize.evaluation import weight_losses
 from penalize.evaluation.elementwise import Strengthened
 from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer
@@ -138,6 +139,70 @@ def test_whatever_changes_between_steps_counts_at_the_next():
     model[0] = nn.Linear(3, 4)
     with pytest.raises(penalize.errors.TargetError, match=r"0\.\w+: its module was replaced or removed"):
         penalties.loss()
+
+
+def test_a_computed_weight_that_is_unfrozen_pays_from_then_on():
+    model = nn.Linear(3, 2)
+    torch.nn.utils.parametrizations.weight_norm(model)
+    parts = list(model.parametrizations.weight.parameters())
+    for part in parts:
+        part.requires_grad_(False)
+    penalties = penalize.attach(model, weights={"weight": L2(0.5)})
+    assert penalties.loss().item() == 0
+    parts[1].requires_grad_(True)
+    assert penalties.loss().item() == pytest.approx(0.5 * model.weight.square().sum().item())
+    penalties.loss().backward()
+    assert parts[1].grad is not None
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(BindError, match="^weight: the module computes this weight from others"):
+        penalties.bind(optimizer)
+    parts[1].requires_grad_(False)
+    penalties.bind(optimizer)
+    optimizer.step()
+    parts[1].requires_grad_(True)
+    with pytest.raises(BindError, match="^weight: the module computes this weight from others"):
+        optimizer.step()
+
+
+def test_a_strength_that_becomes_a_tensor_of_the_same_value_is_trained():
+    model = nn.Linear(3, 2)
+    regularizer = L2(0.5)
+    penalties = penalize.attach(model, weights={"weight": regularizer})
+    penalties.loss()
+    strength = torch.tensor(0.5, requires_grad=True)
+    regularizer.l2 = strength
+    penalties.loss().backward()
+    assert strength.grad.item() == pytest.approx(model.weight.square().sum().item())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda data: data.view(torch.float64),
+        lambda data: data.view(torch.bfloat16).view(4, 8),
+        torch._neg_view,
+        lambda data: data[:, :2],
+        lambda data: data[:2],
+        lambda data: data.view(2, 8).t(),
+    ],
+    ids=["wider", "narrower", "negated", "columns", "rows", "transposed"],
+)
+def test_other_data_at_the_same_place_is_what_counts(other):
+    model = nn.Linear(4, 4, bias=False)
+    penalties = penalize.attach(model, weights={"weight": L1L2(0.5, 0.25)})
+    penalties.loss()
+    model.weight.data.copy_(torch.tensor([1.0, -2.0, 3.0, -4.0]))
+    model.weight.data = other(model.weight.data)
+    assert model.weight.data_ptr() == penalties._fused.plan.in_memory[0].data_ptr()
+    weight = model.weight.detach().double()
+    value = 0.5 * weight.abs().sum() + 0.25 * weight.square().sum()
+    assert penalties.loss().item() == pytest.approx(value.item())
+    penalties.loss().backward()
+    torch.testing.assert_close(model.weight.grad.double(), 0.5 * weight.sign() + 0.5 * weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    penalties.bind(optimizer)
+    optimizer.step()
+    torch.testing.assert_close(model.weight.grad.double(), weight.sign() + weight)
 
 
 def test_a_copy_plans_for_itself():
