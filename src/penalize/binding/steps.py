@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,10 @@ from penalize.evaluation import WeightPenalties, total
 from penalize.regularizers.distributed import is_distributed, whole
 
 __all__ = ["GradientBinding"]
+
+_parameters = operator.itemgetter("params")
+# Settings of parameter groups for which a step may be refused.
+SETTINGS = ("differentiable", "maximize", "clipnorm", "clipvalue", "global_clipnorm")
 
 
 class GradientBinding:
@@ -37,10 +42,11 @@ class GradientBinding:
         # One optimizer has all targets, and shares the plan with `loss()`.
         alone = len(optimizers) == 1 and not proximal
         self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
-        # What the targets were shared out by: the plan of all, and the lists of parameters with their lengths.
+        # What the targets were shared out by: the plan of all, the parameters of each group, and the groups' settings.
         self._plan: Any = None
-        self._held: list[Any] = []
+        self._held: list[torch.Tensor] = []
         self._sizes: list[int] = []
+        self._settings: list[Any] = []
         self._share_out()
         if proximal:
             from penalize.binding.proximal import warn_of_decay
@@ -92,12 +98,21 @@ class GradientBinding:
     def _share_out(self) -> None:
         """Give each optimizer its targets, where parameters or optimizers are others than before.
 
-        Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer.
+        Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer or taken from
+        it; what is written into a group changes its settings.
         """
         plan = self.penalties.current()
-        held = [group["params"] for each in self.optimizers for group in each.param_groups]
-        sizes = list(map(len, held))
-        if plan is self._plan and sizes == self._sizes and all(map(operator.is_, held, self._held)):
+        groups = [group for each in self.optimizers for group in each.param_groups]
+        lists = list(map(_parameters, groups))
+        sizes = list(map(len, lists))
+        held = list(itertools.chain.from_iterable(lists))
+        settings = [list(map(group.get, SETTINGS)) for group in groups]
+        if (
+            plan is self._plan
+            and sizes == self._sizes
+            and all(map(operator.is_, held, self._held))
+            and settings == self._settings
+        ):
             return
         holders: dict[int, list[Share]] = {}
         differentiated: set[int] = set()
@@ -135,7 +150,7 @@ class GradientBinding:
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own)
-        self._plan, self._held, self._sizes = plan, held, sizes
+        self._plan, self._held, self._sizes, self._settings = plan, held, sizes, settings
 
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
