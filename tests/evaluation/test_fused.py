@@ -224,6 +224,26 @@ def test_second_derivatives():
     torch.testing.assert_close(second, expected.detach())
 
 
+def test_many_factors_at_once():
+    """The gradients of several losses in one pass, as methods take them that weigh tasks against each other."""
+    model = nn.Linear(3, 2).double()
+    penalties = penalize.attach(model, weights={"weight": L1L2(0.1, 0.7), "bias": L1(0.3)})
+    weights = list(model.parameters())
+    losses = torch.stack([penalties.loss() + model.bias.sum(), 3 * penalties.loss(), model.weight.sum()])
+    found = torch.autograd.grad(losses, weights, torch.eye(3).double(), is_grads_batched=True)
+    for task, factor in enumerate((1, 3, 0)):
+        torch.testing.assert_close(found[0][task], factor * (0.1 * weights[0].sign() + 1.4 * weights[0]) + (task == 2))
+        torch.testing.assert_close(found[1][task], factor * 0.3 * weights[1].sign() + (task == 0))
+
+
+def test_weights_of_eight_bits_are_summed_in_float32():
+    model = nn.Linear(3, 2)
+    model.weight = nn.Parameter(model.weight.detach().to(torch.float8_e4m3fn))
+    penalties = penalize.attach(model, weights={"weight": L2(0.5), "bias": L2(0.5)})
+    both = [model.weight.detach().float(), model.bias.detach()]
+    assert penalties.loss().item() == pytest.approx(sum(0.5 * x.square().sum().item() for x in both))
+
+
 def test_inside_transforms_of_torch_func():
     model = nn.Linear(3, 2)
     penalties = penalize.attach(model, weights={"weight": L2(0.5)})

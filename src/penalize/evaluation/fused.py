@@ -27,6 +27,9 @@ __all__ = ["Group", "Plan", "WeightPenalties"]
 _regularizer, _is_trained, _is_frozen = map(operator.attrgetter, ("regularizer", "requires_grad", "frozen"))
 _kind = operator.attrgetter("dtype", "device")
 
+DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+"""Those of which torch can compute sums of many tensors at once."""
+
 
 class WeightPenalties:
     """The penalties of some weight targets, planned once and again whenever one of them changed."""
@@ -144,7 +147,7 @@ class Plan:
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     plain = type(tensor) is nn.Parameter and tensor.layout == torch.strided and not tensor.is_meta
-    return plain and tensor.is_floating_point()
+    return plain and tensor.dtype in DTYPES
 
 
 class _Sum(torch.autograd.Function):
@@ -160,14 +163,23 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, factor: torch.Tensor) -> Any:
         weights = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # Asked for derivatives of this gradient.
+        # With grad mode on, asked for derivatives of this gradient.
+        number = None if torch.is_grad_enabled() else _number(factor)
+        if number is None:
             return None, *(
                 (torch.sign(w) * l1 + w * (2 * l2)) * factor.to(w.dtype)
                 for w, l1, l2 in zip(weights, ctx.evaluator.l1, ctx.evaluator.l2, strict=True)
             )
         # Given away once: whoever takes them may change them.
         gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None or float(factor) != 1.0:
+        if gradients is None or number != 1.0:
             gradients = ctx.evaluator.gradients(weights, factor)
         return None, *gradients
+
+
+def _number(factor: torch.Tensor) -> float | None:
+    """A factor; None where it is many at once, as in `torch.autograd.grad(..., is_grads_batched=True)`."""
+    try:
+        return float(factor)
+    except RuntimeError:
+        return None
