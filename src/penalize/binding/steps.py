@@ -124,12 +124,17 @@ class GradientBinding:
                 for key in keys:
                     holders.setdefault(key, []).append(share)
         targets: dict[Share, list[Any]] = {share: [] for share in self._shares}
+        given: set[int] = set()
         for target in self.penalties.targets:
             if target.regularizer is None or target.frozen:
                 continue
             weight = target.tensor()
             _check_weight(target.name, weight)
             key = id(weight)
+            if key in given:
+                # Tied after attaching: the penalty of the first name is paid.
+                continue
+            given.add(key)
             found = holders.get(key, [])
             if len(found) != 1:
                 raise BindError(f"{target.name}: {_not_held_once(self.optimizers, found)}")
