@@ -236,6 +236,17 @@ def test_many_factors_at_once():
         torch.testing.assert_close(found[1][task], factor * 0.3 * weights[1].sign() + (task == 0))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_loss_is_where_the_weights_are_whatever_the_default_device(dtype):
+    model = nn.Linear(3, 2).to(dtype)
+    penalties = penalize.attach(model, weights={"weight": L2(0.5)})
+    with torch.device("meta"):
+        loss = penalties.loss()
+    assert loss.device == model.weight.device
+    loss.backward()
+    torch.testing.assert_close(model.weight.grad, model.weight.detach())
+
+
 def test_weights_of_eight_bits_are_summed_in_float32():
     model = nn.Linear(3, 2)
     model.weight = nn.Parameter(model.weight.detach().to(torch.float8_e4m3fn))
