@@ -21,8 +21,9 @@ from penalize.regularizers.distributed import is_distributed, whole
 __all__ = ["GradientBinding"]
 
 _parameters = operator.itemgetter("params")
-# Settings of parameter groups for which a step may be refused.
-SETTINGS = ("differentiable", "maximize", "clipnorm", "clipvalue", "global_clipnorm")
+# Settings of parameter groups for which a step may be refused, and those for which a proximal one may.
+SETTINGS = ("differentiable",)
+SETTINGS_OF_PROXIMAL = (*SETTINGS, "maximize", "clipnorm", "clipvalue", "global_clipnorm")
 
 
 class GradientBinding:
@@ -105,12 +106,12 @@ class GradientBinding:
         groups = [group for each in self.optimizers for group in each.param_groups]
         lists = list(map(_parameters, groups))
         sizes = list(map(len, lists))
-        held = list(itertools.chain.from_iterable(lists))
-        settings = [list(map(group.get, SETTINGS)) for group in groups]
+        names = SETTINGS_OF_PROXIMAL if self.proximal else SETTINGS
+        settings = [group.get(name) for group in groups for name in names]
         if (
             plan is self._plan
             and sizes == self._sizes
-            and all(map(operator.is_, held, self._held))
+            and all(map(operator.is_, itertools.chain.from_iterable(lists), self._held))
             and settings == self._settings
         ):
             return
@@ -155,7 +156,8 @@ class GradientBinding:
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own)
-        self._plan, self._held, self._sizes, self._settings = plan, held, sizes, settings
+        self._plan, self._sizes, self._settings = plan, sizes, settings
+        self._held = list(itertools.chain.from_iterable(lists))
 
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
