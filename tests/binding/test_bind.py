@@ -258,3 +258,31 @@ def test_sparse_gradients_are_refused_by_name():
     model(torch.tensor([1])).sum().backward()
     with pytest.raises(BindError, match="weight: its gradient is sparse"):
         optimizer.step()
+
+
+def test_a_parameter_taken_out_of_the_optimizers_list_is_refused_at_the_step():
+    """As wrappers of optimizers do that train copies of the parameters in another dtype."""
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    attach(model, weights={"*": L2(1.0)}).bind(optimizer)
+    optimizer.step()
+    held = optimizer.param_groups[0]["params"]
+    kept, held[0] = held[0], nn.Parameter(torch.ones_like(held[0]))
+    optimizer.zero_grad()
+    model.zero_grad()
+    with pytest.raises(BindError, match="^0.weight: the optimizer SGD does not hold this parameter"):
+        optimizer.step()
+    assert kept.grad is None
+    held[0] = kept
+    optimizer.step()
+    torch.testing.assert_close(kept.grad, 2 * (kept.detach() / 0.8))
+
+
+def test_a_step_that_is_differentiated_later_is_refused_then():
+    model = mlp()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    attach(model, weights={"*": L2(1.0)}).bind(optimizer)
+    optimizer.step()
+    optimizer.param_groups[0]["differentiable"] = True
+    with pytest.raises(BindError, match="^0.weight: the step of SGD is differentiated"):
+        optimizer.step()

@@ -383,3 +383,20 @@ def test_a_coordinate_that_never_had_a_gradient_becomes_zero():
     optimizer.step()
     assert model.weight[0, 1] == 0
     assert model.weight[0, 0] != 0
+
+
+@pytest.mark.parametrize("first", [L2(0.5), lambda w: w.square().sum() / 2], ids=["a proximal step", "a gradient"])
+@pytest.mark.parametrize("optimizers", [1, 2])
+def test_weights_that_are_tied_later_pay_the_first_penalty_alone(first, optimizers):
+    model = nn.Sequential(*(nn.Linear(2, 2, bias=False) for _ in range(3)))
+    penalties = penalize.attach(model, weights={"0.weight": first, "1.weight": L1(0.3)})
+    parts = [model[:2], model[2:]] if optimizers == 2 else [model]
+    made = [torch.optim.SGD(part.parameters(), lr=0.1) for part in parts]
+    penalties.bind(*made, proximal=True)
+    model[1].weight = model[0].weight
+    before = model[0].weight.detach().clone()
+    model[0].weight.grad = torch.zeros(2, 2)
+    for optimizer in made:
+        optimizer.step()
+    expected = before / 1.1 if isinstance(first, L2) else before * 0.9
+    torch.testing.assert_close(model[0].weight.detach(), expected)

@@ -117,3 +117,17 @@ def test_steps_for_which_no_proximal_step_would_be_right_are_refused(make, messa
     with pytest.raises(BindError, match=message):
         penalties.bind(make(model.parameters()), proximal=True)
     assert not penalties.bound
+
+
+def test_a_setting_that_is_refused_is_so_when_it_comes_later():
+    """As with the state of another optimizer, which brings its settings."""
+    model = nn.Linear(3, 2, bias=False)
+    optimizer = T.SGD(model.parameters(), lr=0.1)
+    penalize.attach(model, weights={"weight": L1(0.1)}).bind(optimizer, proximal=True)
+    model.weight.grad = torch.zeros_like(model.weight)
+    optimizer.step()
+    before = model.weight.detach().clone()
+    optimizer.load_state_dict(T.SGD(model.parameters(), lr=0.1, maximize=True).state_dict())
+    with pytest.raises(BindError, match=r"^weight: SGD\(maximize=True\) goes up"):
+        optimizer.step()
+    assert torch.equal(model.weight, before)

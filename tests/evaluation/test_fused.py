@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import penalize
+from penalize.errors import BindError
 from penalize.evaluation import weight_losses
 from penalize.evaluation.elementwise import Strengthened
 from penalize.regularizers import L1, L1L2, L2, OrthogonalRegularizer
@@ -140,6 +141,70 @@ def test_whatever_changes_between_steps_counts_at_the_next():
         penalties.loss()
 
 
+def test_a_computed_weight_that_is_unfrozen_pays_from_then_on():
+    model = nn.Linear(3, 2)
+    torch.nn.utils.parametrizations.weight_norm(model)
+    parts = list(model.parametrizations.weight.parameters())
+    for part in parts:
+        part.requires_grad_(False)
+    penalties = penalize.attach(model, weights={"weight": L2(0.5)})
+    assert penalties.loss().item() == 0
+    parts[1].requires_grad_(True)
+    assert penalties.loss().item() == pytest.approx(0.5 * model.weight.square().sum().item())
+    penalties.loss().backward()
+    assert parts[1].grad is not None
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(BindError, match="^weight: the module computes this weight from others"):
+        penalties.bind(optimizer)
+    parts[1].requires_grad_(False)
+    penalties.bind(optimizer)
+    optimizer.step()
+    parts[1].requires_grad_(True)
+    with pytest.raises(BindError, match="^weight: the module computes this weight from others"):
+        optimizer.step()
+
+
+def test_a_strength_that_becomes_a_tensor_of_the_same_value_is_trained():
+    model = nn.Linear(3, 2)
+    regularizer = L2(0.5)
+    penalties = penalize.attach(model, weights={"weight": regularizer})
+    penalties.loss()
+    strength = torch.tensor(0.5, requires_grad=True)
+    regularizer.l2 = strength
+    penalties.loss().backward()
+    assert strength.grad.item() == pytest.approx(model.weight.square().sum().item())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda data: data.view(torch.float64),
+        lambda data: data.view(torch.bfloat16).view(4, 8),
+        torch._neg_view,
+        lambda data: data[:, :2],
+        lambda data: data[:2],
+        lambda data: data.view(2, 8).t(),
+    ],
+    ids=["wider", "narrower", "negated", "columns", "rows", "transposed"],
+)
+def test_other_data_at_the_same_place_is_what_counts(other):
+    model = nn.Linear(4, 4, bias=False)
+    penalties = penalize.attach(model, weights={"weight": L1L2(0.5, 0.25)})
+    penalties.loss()
+    model.weight.data.copy_(torch.tensor([1.0, -2.0, 3.0, -4.0]))
+    model.weight.data = other(model.weight.data)
+    assert model.weight.data_ptr() == penalties._fused.plan.in_memory[0].data_ptr()
+    weight = model.weight.detach().double()
+    value = 0.5 * weight.abs().sum() + 0.25 * weight.square().sum()
+    assert penalties.loss().item() == pytest.approx(value.item())
+    penalties.loss().backward()
+    torch.testing.assert_close(model.weight.grad.double(), 0.5 * weight.sign() + 0.5 * weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    penalties.bind(optimizer)
+    optimizer.step()
+    torch.testing.assert_close(model.weight.grad.double(), weight.sign() + weight)
+
+
 def test_a_copy_plans_for_itself():
     model = nn.Linear(3, 2)
     penalties = penalize.attach(model, weights={"weight": "l2"})
@@ -157,6 +222,37 @@ def test_second_derivatives():
     (second,) = torch.autograd.grad(gradient.square().sum(), model.weight)
     expected = 2 * (0.1 * model.weight.sign() + 1.4 * model.weight) * 1.4
     torch.testing.assert_close(second, expected.detach())
+
+
+def test_many_factors_at_once():
+    """The gradients of several losses in one pass, as methods take them that weigh tasks against each other."""
+    model = nn.Linear(3, 2).double()
+    penalties = penalize.attach(model, weights={"weight": L1L2(0.1, 0.7), "bias": L1(0.3)})
+    weights = list(model.parameters())
+    losses = torch.stack([penalties.loss() + model.bias.sum(), 3 * penalties.loss(), model.weight.sum()])
+    found = torch.autograd.grad(losses, weights, torch.eye(3).double(), is_grads_batched=True)
+    for task, factor in enumerate((1, 3, 0)):
+        torch.testing.assert_close(found[0][task], factor * (0.1 * weights[0].sign() + 1.4 * weights[0]) + (task == 2))
+        torch.testing.assert_close(found[1][task], factor * 0.3 * weights[1].sign() + (task == 0))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_loss_is_where_the_weights_are_whatever_the_default_device(dtype):
+    model = nn.Linear(3, 2).to(dtype)
+    penalties = penalize.attach(model, weights={"weight": L2(0.5)})
+    with torch.device("meta"):
+        loss = penalties.loss()
+    assert loss.device == model.weight.device
+    loss.backward()
+    torch.testing.assert_close(model.weight.grad, model.weight.detach())
+
+
+def test_weights_of_eight_bits_are_summed_in_float32():
+    model = nn.Linear(3, 2)
+    model.weight = nn.Parameter(model.weight.detach().to(torch.float8_e4m3fn))
+    penalties = penalize.attach(model, weights={"weight": L2(0.5), "bias": L2(0.5)})
+    both = [model.weight.detach().float(), model.bias.detach()]
+    assert penalties.loss().item() == pytest.approx(sum(0.5 * x.square().sum().item() for x in both))
 
 
 def test_inside_transforms_of_torch_func():

@@ -175,13 +175,31 @@ def _grad(target: WeightTarget, parameter: torch.Tensor) -> torch.Tensor:
     """The gradient of the parameter of a target; zeros where the loss gave none."""
     if not isinstance(parameter, nn.Parameter):
         raise BindError(f"{target.name}: the module holds no parameter here any more, so no gradient can be added")
-    if parameter.grad is None:
-        parameter.grad = torch.zeros_like(parameter)
-    if parameter.grad.layout != torch.strided:
-        raise BindError(
-            f"{target.name}: its gradient is sparse ({parameter.grad.layout}); use loss() instead of bind()"
-        )
-    return parameter.grad
+    gradient = parameter.grad
+    if gradient is None:
+        # Not known to older versions of torch.
+        parameter.grad = gradient = torch.zeros_like(parameter, dtype=getattr(parameter, "grad_dtype", None))
+    if gradient.layout != torch.strided:
+        raise BindError(f"{target.name}: its gradient is sparse ({gradient.layout}); use loss() instead of bind()")
+    if type(gradient) is torch.Tensor and (
+        gradient.is_inference()
+        or gradient.is_neg()
+        or gradient._is_zerotensor()
+        or not (gradient.is_contiguous() or _is_apart(gradient))
+    ):
+        # An optimizer can read it, but nothing can be added to it in place.
+        parameter.grad = gradient = torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient.detach())
+    return gradient
+
+
+def _is_apart(tensor: torch.Tensor) -> bool:
+    """Whether no two elements of a tensor share their memory, as those of expanded tensors do."""
+    reach = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return False
+        reach += stride * (size - 1)
+    return True
 
 
 def _scaled(target: WeightTarget, gradient: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -95,7 +95,9 @@ class Penalties(Mapping[str, Target]):
         has one, else by autograd. `loss()` then returns only the activity penalties. With a `closure`, the loss that
         it returns to the optimizer contains the weight penalties. Where an optimizer maximizes, they are subtracted.
         Of several optimizers, each adds the gradients of the parameters that it holds. Copies of an optimizer are not
-        bound. Returns itself.
+        bound. A gradient that cannot be changed in place (expanded, made in inference mode) is replaced by a copy.
+        Parameters may be replaced, cast, frozen or given other data between steps; a module that was replaced is
+        noticed by `loss()` and `value()`, not by the step. Returns itself.
 
         With `proximal=True` penalties that have a proximal step (`prox`) add no gradient: after the optimizer's step w,
         the weight becomes argmin_x R(x) + sum((x - w)**2 / (2 h)), with h the step size that the optimizer has for each
@@ -105,8 +107,8 @@ class Penalties(Mapping[str, Target]):
         decoupled weight decay (AdamW's default) moves the solution, and warns.
 
         Raises `BindError` when already bound, when no optimizer or more than one holds the parameter of a target, when
-        a step is to be differentiated, and for optimizers and penalties whose proximal step could not be right. Sparse
-        gradients are refused at the step.
+        a step is to be differentiated, and for optimizers and penalties whose proximal step could not be right; the
+        step raises it where that comes later. Sparse gradients are refused at the step.
 
         >>> import torch, penalize
         >>> model = torch.nn.Linear(1, 1, bias=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -18,6 +19,11 @@ from penalize.evaluation import WeightPenalties, total
 from penalize.regularizers.distributed import is_distributed, whole
 
 __all__ = ["GradientBinding"]
+
+_parameters = operator.itemgetter("params")
+# Settings of parameter groups for which a step may be refused, and those for which a proximal one may.
+SETTINGS = ("differentiable",)
+SETTINGS_OF_PROXIMAL = (*SETTINGS, "maximize", "clipnorm", "clipvalue", "global_clipnorm")
 
 
 class GradientBinding:
@@ -37,10 +43,11 @@ class GradientBinding:
         # One optimizer has all targets, and shares the plan with `loss()`.
         alone = len(optimizers) == 1 and not proximal
         self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
-        # What the targets were shared out by: the plan of all, and the lists of parameters with their lengths.
+        # What the targets were shared out by: the plan of all, the parameters of each group, and the groups' settings.
         self._plan: Any = None
-        self._held: list[Any] = []
+        self._held: list[torch.Tensor] = []
         self._sizes: list[int] = []
+        self._settings: list[Any] = []
         self._share_out()
         if proximal:
             from penalize.binding.proximal import warn_of_decay
@@ -92,12 +99,21 @@ class GradientBinding:
     def _share_out(self) -> None:
         """Give each optimizer its targets, where parameters or optimizers are others than before.
 
-        Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer.
+        Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer or taken from
+        it; what is written into a group changes its settings.
         """
         plan = self.penalties.current()
-        held = [group["params"] for each in self.optimizers for group in each.param_groups]
-        sizes = list(map(len, held))
-        if plan is self._plan and sizes == self._sizes and all(map(operator.is_, held, self._held)):
+        groups = [group for each in self.optimizers for group in each.param_groups]
+        lists = list(map(_parameters, groups))
+        sizes = list(map(len, lists))
+        names = SETTINGS_OF_PROXIMAL if self.proximal else SETTINGS
+        settings = [group.get(name) for group in groups for name in names]
+        if (
+            plan is self._plan
+            and sizes == self._sizes
+            and all(map(operator.is_, itertools.chain.from_iterable(lists), self._held))
+            and settings == self._settings
+        ):
             return
         holders: dict[int, list[Share]] = {}
         differentiated: set[int] = set()
@@ -109,12 +125,17 @@ class GradientBinding:
                 for key in keys:
                     holders.setdefault(key, []).append(share)
         targets: dict[Share, list[Any]] = {share: [] for share in self._shares}
+        given: set[int] = set()
         for target in self.penalties.targets:
             if target.regularizer is None or target.frozen:
                 continue
             weight = target.tensor()
             _check_weight(target.name, weight)
             key = id(weight)
+            if key in given:
+                # Tied after attaching: the penalty of the first name is paid.
+                continue
+            given.add(key)
             found = holders.get(key, [])
             if len(found) != 1:
                 raise BindError(f"{target.name}: {_not_held_once(self.optimizers, found)}")
@@ -135,7 +156,8 @@ class GradientBinding:
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own)
-        self._plan, self._held, self._sizes = plan, held, sizes
+        self._plan, self._sizes, self._settings = plan, sizes, settings
+        self._held = list(itertools.chain.from_iterable(lists))
 
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

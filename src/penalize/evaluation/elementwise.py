@@ -17,6 +17,8 @@ __all__ = ["Strengthened"]
 
 Tensors = Sequence[torch.Tensor]
 
+CPU = torch.device("cpu")
+
 
 class Strengthened:
     """Tensors of one dtype and device, each with its strengths: `l1[i]` of absolutes, `l2[i]` of squares."""
@@ -42,7 +44,8 @@ class Strengthened:
             addresses = None if gradients is None else self.memory.of_new(gradients)
             value = self.kernels.value(addresses, self.memory, *self._strengths)
             # Under a mode that makes other tensors than plain ones, there are no gradients yet.
-            return torch.scalar_tensor(value, dtype=self.wide), gradients if addresses is not None else None
+            total = torch.scalar_tensor(value, dtype=self.wide, device=CPU)
+            return total, gradients if addresses is not None else None
         # On CPUs norms in float32 lose digits of long rows.
         dtype = torch.float64 if tensors[0].device.type == "cpu" else self.wide
         total = tensors[0].new_zeros((), dtype=dtype)

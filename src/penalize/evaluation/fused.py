@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 import torch
@@ -23,8 +24,11 @@ from penalize.regularizers.norms import strengths_of
 __all__ = ["Group", "Plan", "WeightPenalties"]
 
 # Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
-_regularizer, _is_trained = map(operator.attrgetter, ("regularizer", "requires_grad"))
+_regularizer, _is_trained, _is_frozen = map(operator.attrgetter, ("regularizer", "requires_grad", "frozen"))
 _kind = operator.attrgetter("dtype", "device")
+
+DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
+"""Those of which torch can compute sums of many tensors at once."""
 
 
 class WeightPenalties:
@@ -83,8 +87,10 @@ class Plan:
         self.attributes = [declaration.attribute for declaration in self.declarations]
         self.held = list(map(dict.get, self.tables, self.attributes))
         fused = {id(each): each for each in self.regularizers if strengths_of(each) is not None}
-        self.settings = list(map(vars, fused.values()))
+        self.settings = [vars(each) for each in fused.values()]
         self.settings_before = list(map(dict, self.settings))
+        # A tensor may equal the number that it took the place of.
+        self.types = self._types()
         self.others: list[WeightTarget] = []
         self.pays = False
         """Whether a weight has a penalty, be it of strength 0."""
@@ -111,6 +117,9 @@ class Plan:
         self.groups = [Group(members) for members in together.values()]
         self.tensors = [held for held in self.held if held is not None]
         self.trained = list(map(_is_trained, self.tensors))
+        paying = zip(targets, self.regularizers, self.held, strict=True)
+        self.computed = [target for target, regularizer, held in paying if regularizer is not None and held is None]
+        self.frozen = list(map(_is_frozen, self.computed))
         groups = [group.weights for group in self.groups if group.evaluator.memory is not None]
         self.in_memory = [weight for weights in groups for weight in weights]
         self.places = Places(self.in_memory)
@@ -123,17 +132,22 @@ class Plan:
         return (
             all(map(operator.is_, map(_regularizer, self.declarations), self.regularizers))
             and all(map(operator.is_, map(dict.get, self.tables, self.attributes), self.held))
+            and self._types() == self.types
             and self.settings == self.settings_before
             and list(map(_is_trained, self.tensors)) == self.trained
+            and list(map(_is_frozen, self.computed)) == self.frozen
             # A module that is moved or cast keeps its parameters, and changes what they hold.
             and self.places.hold(self.in_memory)
             and list(map(_kind, self.elsewhere)) == self.kinds
         )
 
+    def _types(self) -> list[type]:
+        return list(map(type, chain.from_iterable(map(dict.values, self.settings))))
+
 
 def _is_plain(tensor: torch.Tensor) -> bool:
     plain = type(tensor) is nn.Parameter and tensor.layout == torch.strided and not tensor.is_meta
-    return plain and tensor.is_floating_point()
+    return plain and tensor.dtype in DTYPES
 
 
 class _Sum(torch.autograd.Function):
@@ -149,14 +163,23 @@ class _Sum(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, factor: torch.Tensor) -> Any:
         weights = ctx.saved_tensors
-        if torch.is_grad_enabled():
-            # Asked for derivatives of this gradient.
+        # With grad mode on, asked for derivatives of this gradient.
+        number = None if torch.is_grad_enabled() else _number(factor)
+        if number is None:
             return None, *(
                 (torch.sign(w) * l1 + w * (2 * l2)) * factor.to(w.dtype)
                 for w, l1, l2 in zip(weights, ctx.evaluator.l1, ctx.evaluator.l2, strict=True)
             )
         # Given away once: whoever takes them may change them.
         gradients, ctx.gradients = ctx.gradients, None
-        if gradients is None or float(factor) != 1.0:
+        if gradients is None or number != 1.0:
             gradients = ctx.evaluator.gradients(weights, factor)
         return None, *gradients
+
+
+def _number(factor: torch.Tensor) -> float | None:
+    """A factor; None where it is many at once, as in `torch.autograd.grad(..., is_grads_batched=True)`."""
+    try:
+        return float(factor)
+    except RuntimeError:
+        return None

@@ -52,13 +52,16 @@ class Places:
     def __init__(self, tensors: Tensors) -> None:
         self.places = list(map(_place, tensors))
         self.bytes = list(map(_bytes, tensors))
+        self.dtypes = list(map(_dtype, tensors))
 
     def hold(self, tensors: Tensors) -> bool:
-        """Whether these tensors, of the same types and dtype, lie there still."""
+        """Whether these tensors, of the same types, lie there still, and mean the same numbers."""
         return (
             list(map(_place, tensors)) == self.places
             and list(map(_bytes, tensors)) == self.bytes
+            and list(map(_dtype, tensors)) == self.dtypes
             and all(map(_is_contiguous, tensors))
+            and not any(map(_is_negated, tensors))
         )
 
 
