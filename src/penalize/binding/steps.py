@@ -22,8 +22,12 @@ __all__ = ["GradientBinding"]
 
 _parameters = operator.itemgetter("params")
 # Settings of parameter groups for which a step may be refused, and those for which a proximal one may.
-SETTINGS = ("differentiable",)
-SETTINGS_OF_PROXIMAL = (*SETTINGS, "maximize", "clipnorm", "clipvalue", "global_clipnorm")
+_is_differentiated = operator.methodcaller("get", "differentiable")
+SETTINGS_OF_PROXIMAL = ("differentiable", "maximize", "clipnorm", "clipvalue", "global_clipnorm")
+
+
+def _settings_of_proximal(group: dict[str, Any]) -> list[Any]:
+    return list(map(group.get, SETTINGS_OF_PROXIMAL))
 
 
 class GradientBinding:
@@ -106,8 +110,7 @@ class GradientBinding:
         groups = [group for each in self.optimizers for group in each.param_groups]
         lists = list(map(_parameters, groups))
         sizes = list(map(len, lists))
-        names = SETTINGS_OF_PROXIMAL if self.proximal else SETTINGS
-        settings = [group.get(name) for group in groups for name in names]
+        settings = list(map(_settings_of_proximal if self.proximal else _is_differentiated, groups))
         if (
             plan is self._plan
             and sizes == self._sizes

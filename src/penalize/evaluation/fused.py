@@ -88,9 +88,7 @@ class Plan:
         self.held = list(map(dict.get, self.tables, self.attributes))
         fused = {id(each): each for each in self.regularizers if strengths_of(each) is not None}
         self.settings = [vars(each) for each in fused.values()]
-        self.settings_before = list(map(dict, self.settings))
-        # A tensor may equal the number that it took the place of.
-        self.types = self._types()
+        self.strengths = list(chain.from_iterable(map(dict.values, self.settings)))
         self.others: list[WeightTarget] = []
         self.pays = False
         """Whether a weight has a penalty, be it of strength 0."""
@@ -132,17 +130,13 @@ class Plan:
         return (
             all(map(operator.is_, map(_regularizer, self.declarations), self.regularizers))
             and all(map(operator.is_, map(dict.get, self.tables, self.attributes), self.held))
-            and self._types() == self.types
-            and self.settings == self.settings_before
+            and all(map(operator.is_, chain.from_iterable(map(dict.values, self.settings)), self.strengths))
             and list(map(_is_trained, self.tensors)) == self.trained
             and list(map(_is_frozen, self.computed)) == self.frozen
             # A module that is moved or cast keeps its parameters, and changes what they hold.
             and self.places.hold(self.in_memory)
             and list(map(_kind, self.elsewhere)) == self.kinds
         )
-
-    def _types(self) -> list[type]:
-        return list(map(type, chain.from_iterable(map(dict.values, self.settings))))
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:

@@ -28,6 +28,7 @@ PLAIN = frozenset((torch.Tensor, nn.Parameter))
 # Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
 _place, _is_contiguous, _is_negated = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
 _bytes, _is_on_cpu, _dtype = map(operator.attrgetter, ("nbytes", "is_cpu", "dtype"))
+_bytes_and_dtype = operator.attrgetter("nbytes", "dtype")
 
 
 def _loaded() -> ctypes.CDLL | None:
@@ -51,15 +52,13 @@ class Places:
 
     def __init__(self, tensors: Tensors) -> None:
         self.places = list(map(_place, tensors))
-        self.bytes = list(map(_bytes, tensors))
-        self.dtypes = list(map(_dtype, tensors))
+        self.kinds = list(map(_bytes_and_dtype, tensors))
 
     def hold(self, tensors: Tensors) -> bool:
         """Whether these tensors, of the same types, lie there still, and mean the same numbers."""
         return (
             list(map(_place, tensors)) == self.places
-            and list(map(_bytes, tensors)) == self.bytes
-            and list(map(_dtype, tensors)) == self.dtypes
+            and list(map(_bytes_and_dtype, tensors)) == self.kinds
             and all(map(_is_contiguous, tensors))
             and not any(map(_is_negated, tensors))
         )
@@ -70,6 +69,7 @@ class Memory(Places):
 
     def __init__(self, tensors: Tensors) -> None:
         super().__init__(tensors)
+        self.bytes = list(map(_bytes, tensors))
         sizes = [tensor.numel() for tensor in tensors]
         self.shared_among_threads = sum(sizes) >= WORTH_THREADS
         self.count = ctypes.c_int64(len(sizes))
