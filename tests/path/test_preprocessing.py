@@ -106,6 +106,15 @@ def test_a_level_that_no_training_row_has_is_zero_everywhere():
     assert data.x[0].shape == data.x[1].shape
 
 
+def test_a_table_of_categories_alone():
+    frame = pd.DataFrame({"city": ["Oslo", "Rome", "Paris"] * 8, "own": [True, False] * 12})
+    data = make_folds(frame, np.tile([0, 1], 12), "auto", 3, 0, torch.float64)
+    assert data.feature_names == ("city=Oslo", "city=Paris", "city=Rome", "own=False", "own=True")
+    expected = pd.get_dummies(frame.astype(str), prefix_sep="=", dtype=float).to_numpy()
+    for fold in range(len(data)):
+        np.testing.assert_array_equal(data.x[fold].numpy(), expected)
+
+
 def test_only_the_most_frequent_levels_have_their_own_column():
     rows = 2000
     levels = np.random.default_rng(0).geometric(0.03, rows)
