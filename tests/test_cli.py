@@ -90,6 +90,7 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path, undra
         (["path", "wine", "--batch-size", "-1"], "batch_size must be an integer >= 1, got -1"),
         (["path", "wine", "--learning-rate", "0"], "learning_rate must be a number > 0, got 0"),
         (["path", "wine", "--seed", "-1"], "seed must be an integer >= 0, got -1"),
+        (["path", "wine", "--seed", str(2**70)], f"seed must be below 2**32, got {2**70}"),
         (["path"], "data must be one of digits, breast-cancer, wine, diabetes, or a file that ends in .csv"),
         (["path", "nowhere.csv"], "there is no file 'nowhere.csv': there are none"),
         (["path", "wine", "--target", "class"], "target names a column of a table, but 'wine' has none"),
