@@ -54,10 +54,10 @@ def run_path(options: Options, command: str) -> None:
         settings["resume"] = unfinished.folder
         with unfinished.interruptible(), one_line_warnings():
             if several:
-                result = compare_penalties(base, data.x, data.y, plans, **settings)
+                result = compare_penalties(base, data.source, data.y, plans, **settings)
             else:
                 ((name, plan),) = plans.items()
-                result = regularization_path(base, data.x, data.y, **plan, **settings)
+                result = regularization_path(base, data.source, data.y, **plan, **settings)
                 result.settings["penalty"] = name
             paths = list(result.values()) if isinstance(result, PenaltyComparison) else [result]
             model = {"model": options.model} if options.model is not None else {"hidden": hidden}
