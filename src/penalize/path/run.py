@@ -123,7 +123,7 @@ def regularization_path(
     warm_start
         Whether each strength begins with the weights that the next weaker one of its fold ended with, the weakest with
         those of `model`: from dense to sparse, since weights that are zero rarely come back. Strengths are then trained
-        one after another, with their folds at once.
+        one after another, with their folds at once, so that `resume` keeps whole folds alone: with chunk=1 one by one.
     chunk, memory
         How many models are trained at once, and how many MiB that may take above what processes hold already (Python,
         libraries, the data); the result does not depend on them but for rounding. "auto": as many as is fast, and fits
