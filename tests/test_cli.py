@@ -8,9 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
+import penalize.path.data.sources as sources
 from penalize.__main__ import main
 
 QUICK = ["--strengths", "1e-4:1:3", "--folds", "3", "--epochs", "2", "--hidden", "8"]
@@ -90,6 +92,7 @@ def test_the_same_seed_gives_the_same_files_and_another_does_not(tmp_path, undra
         (["path", "wine", "--batch-size", "-1"], "batch_size must be an integer >= 1, got -1"),
         (["path", "wine", "--learning-rate", "0"], "learning_rate must be a number > 0, got 0"),
         (["path", "wine", "--seed", "-1"], "seed must be an integer >= 0, got -1"),
+        (["path", "wine", "--seed", str(2**70)], f"seed must be below 2**32, got {2**70}"),
         (["path"], "data must be one of digits, breast-cancer, wine, diabetes, or a file that ends in .csv"),
         (["path", "nowhere.csv"], "there is no file 'nowhere.csv': there are none"),
         (["path", "wine", "--target", "class"], "target names a column of a table, but 'wine' has none"),
@@ -368,3 +371,15 @@ def test_the_installed_script_refuses_without_a_traceback(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("penalize: data must be one of")
     assert done.stderr.count("\n") == 1
+
+
+def test_the_columns_of_a_table_are_read_once(tmp_path, monkeypatch, undrawn):
+    read, columns = [], sources.read_columns
+    monkeypatch.setattr(sources, "read_columns", lambda table: read.append(len(table)) or columns(table))
+    frame = pd.DataFrame({"a": np.arange(30.0), "b": ["x", "y", "z"] * 10, "target": ["no", "yes"] * 15})
+    frame.to_csv(tmp_path / "some.csv", index=False)
+    command = ["path", str(tmp_path / "some.csv"), *QUICK, "--penalty", "l1", "--penalty", "l2", "--refit"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 0
+    assert read == [30]
+    settings = json.loads((tmp_path / "out" / "penalty-2" / "path.json").read_text())["settings"]
+    assert settings["feature_names"] == ["a", "b=x", "b=y", "b=z"]

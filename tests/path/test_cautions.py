@@ -45,6 +45,15 @@ def test_a_grid_that_ends_where_all_is_zero_need_not_end_higher():
     assert found == "The best strength, 10, makes all that is penalized zero: a model without it does as well."
 
 
+def test_a_leap_to_nothing_but_zeros():
+    score = [0.5, 0.9, 0.8, 0.1]
+    (found,) = said(score, zeros=(0.0, 0.1, 1.0, 1.0))
+    assert found.startswith("From 0.1 to 1 the share of exact zeros leaps from 10% to 100%: sparser models were not")
+    assert "Warm starts, which begin where the next weaker strength ended" in found
+    assert said(score, zeros=(0.0, 0.1, 0.6, 1.0)) == said(score, zeros=(1.0, 1.0, 1.0, 1.0)) == []
+    assert said(score, zeros=(0.0, 0.1, 0.4, 0.6)) == []
+
+
 def test_a_grid_of_one_strength():
     (found,) = cautions(np.array([1.0]), np.array([0.9]), np.array([0.1]), np.array([0.0]))
     assert found == "The grid has one strength: there is nothing to compare it with."

@@ -1,5 +1,7 @@
 """Preprocessing: what scikit-learn's steps, fitted on a fold's training rows, give; and nothing of other rows."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -104,6 +106,15 @@ def test_a_level_that_no_training_row_has_is_zero_everywhere():
     assert not data.x[0][:, place].any()
     assert data.x[1][held, place] == 1
     assert data.x[0].shape == data.x[1].shape
+
+
+def test_a_table_of_categories_alone():
+    frame = pd.DataFrame({"city": ["Oslo", "Rome", "Paris"] * 8, "own": [True, False] * 12})
+    data = make_folds(frame, np.tile([0, 1], 12), "auto", 3, 0, torch.float64)
+    assert data.feature_names == ("city=Oslo", "city=Paris", "city=Rome", "own=False", "own=True")
+    expected = pd.get_dummies(frame.astype(str), prefix_sep="=", dtype=float).to_numpy()
+    for fold in range(len(data)):
+        np.testing.assert_array_equal(data.x[fold].numpy(), expected)
 
 
 def test_only_the_most_frequent_levels_have_their_own_column():
@@ -263,3 +274,10 @@ def test_targets_that_cannot_be_used(y, task, error, message):
 def test_a_class_of_one_row_has_no_folds():
     with pytest.raises(DataError, match="every class must have at least 2 rows, but '7' has 1"):
         make_folds(np.ones((5, 2)), [1, 1, 1, 1, 7], "auto", 2, 0, torch.float32)
+
+
+@pytest.mark.parametrize("column", ["a=(missing)", "b=x"])
+def test_a_column_with_the_name_of_an_input_of_another(column):
+    frame = pd.DataFrame({"a": [1.0, np.nan, 2.0], "b": ["x", "y", "x"], column: [0.1, 0.2, 0.3]})
+    with pytest.raises(DataError, match=re.escape(f"two inputs would have the name {column!r}")):
+        read_source(frame)

@@ -8,6 +8,9 @@ from penalize.path.choice import choose
 
 __all__ = ["cautions"]
 
+# A leap to all zeros from fewer than these passes over most sparse models.
+HALF = 0.5
+
 
 def cautions(
     strengths: np.ndarray,
@@ -20,7 +23,8 @@ def cautions(
 
     `score`, `score_se` and `zeros` (strengths,) are means over folds. Spoken of are scores that are not finite, a grid
     of one strength, scores that do not differ, a best strength at an edge of the grid, a one-standard-error strength at
-    its strongest, and, where proximal steps should make all weights zero from `zeroing_strength` on, that they did not.
+    its strongest, a leap from few zeros to nothing but zeros, and, where proximal steps should make all weights zero
+    from `zeroing_strength` on, that they did not.
 
     >>> import numpy as np
     >>> cautions(np.array([0.1, 1.0]), np.array([0.9, 0.2]), np.array([0.01, 0.01]), np.array([0.0, 0.5]))
@@ -28,6 +32,7 @@ def cautions(
     """
     finite = np.isfinite(score)
     found = [*_not_finite(strengths, finite), *_not_converged(strengths, zeros, zeroing_strength)]
+    found += _collapsed(strengths, zeros)
     if not finite.any():
         return found
     if len(strengths) == 1:
@@ -73,6 +78,19 @@ def _not_converged(strengths: np.ndarray, zeros: np.ndarray, zeroing_strength: f
     return [
         f"Training has not converged: at {zeroing_strength:.3g}, where the solution is all zeros, {share:.0%} of the "
         "weights are zero; more epochs, a higher learning rate or larger batches come nearer."
+    ]
+
+
+def _collapsed(strengths: np.ndarray, zeros: np.ndarray) -> list[str]:
+    """Where everything becomes zero from one strength to the next, as groups do that begin with random weights."""
+    leaps = np.flatnonzero((zeros[:-1] < HALF) & (zeros[1:] == 1))
+    if not len(leaps):
+        return []
+    place = int(leaps[0])
+    return [
+        f"From {strengths[place]:.3g} to {strengths[place + 1]:.3g} the share of exact zeros leaps from "
+        f"{zeros[place]:.0%} to 100%: sparser models were not seen. Warm starts, which begin where the next weaker "
+        "strength ended and not at the first weights, may find them; with warm starts, a finer grid."
     ]
 
 

@@ -42,7 +42,8 @@ def run_path(options: Options, command: str) -> None:
     """
     data = load_data(options.data, options.target, options.task, options.drop or (), options.category or ())
     settings = options.settings(data.task)
-    base, hidden = _model(options, data, settings["seed"])
+    # A seed that is too large is refused where the path is trained, by name.
+    base, hidden = _model(options, data, settings["seed"] % 2**32)
     plans = {name: _plan(options, name, hidden, base) for name in options.penalties()}
     several = len(plans) > 1 or any("mixing" in plan for plan in plans.values())
     made = prepare_folder(options.out, COMPARISON_FILES if several else FILES)
@@ -53,10 +54,10 @@ def run_path(options: Options, command: str) -> None:
         settings["resume"] = unfinished.folder
         with unfinished.interruptible(), one_line_warnings():
             if several:
-                result = compare_penalties(base, data.x, data.y, plans, **settings)
+                result = compare_penalties(base, data.source, data.y, plans, **settings)
             else:
                 ((name, plan),) = plans.items()
-                result = regularization_path(base, data.x, data.y, **plan, **settings)
+                result = regularization_path(base, data.source, data.y, **plan, **settings)
                 result.settings["penalty"] = name
             paths = list(result.values()) if isinstance(result, PenaltyComparison) else [result]
             model = {"model": options.model} if options.model is not None else {"hidden": hidden}

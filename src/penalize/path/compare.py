@@ -96,7 +96,7 @@ def compare_penalties(
         folder = None if resume is None else Path(resume) / f"penalty-{number}"
         try:
             with naming(f"penalty {name!r}"):
-                paths[name] = regularization_path(base, x, y, **{**settings, **own}, resume=folder)
+                paths[name] = regularization_path(base, source, targets, **{**settings, **own}, resume=folder)
         except InterruptedTrainingError as error:
             # The folder to be given again is that of all penalties.
             told = str(error).replace(repr(str(folder)), repr(str(resume)))

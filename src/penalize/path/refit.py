@@ -9,15 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import nn
 
 from penalize.binding import Penalties, attached
 from penalize.layers import Dense
 from penalize.path.backends.local import Backend
-from penalize.path.data.columns import Numbers, read_columns
-from penalize.path.data.folds import Folds
+from penalize.path.data.columns import Numbers
+from penalize.path.data.sources import ArraySource, Source, TableSource
 from penalize.path.data.standardized import Scaling
 from penalize.path.fitted import Refit
 from penalize.path.training.chunk import ChunkResult
@@ -84,8 +83,8 @@ class AllRows:
         return dataclasses.replace(self.job, data=self.job.data.whole(), strengths=chosen, training=training)
 
 
-def all_rows(job: Job, x: Any, trains: Backend, size: int, fold_epochs: np.ndarray) -> AllRows:
-    """The training on all rows of what a job trained on folds, whose inputs were made of `x`.
+def all_rows(job: Job, source: Source, trains: Backend, size: int, fold_epochs: np.ndarray) -> AllRows:
+    """The training on all rows of what a job trained on folds, whose inputs are those of `source`.
 
     Without rows to validate on there is no early stopping: then each strength is trained for the mean number of epochs
     after which it was best on the folds (strengths, folds); all for the median of these where they follow each other.
@@ -93,7 +92,7 @@ def all_rows(job: Job, x: Any, trains: Backend, size: int, fold_epochs: np.ndarr
     data, dtype = job.data, job.dtype
     columns, marks = _origins(data.feature_names, data.x.numeric)
     fill, mean, factor = np.zeros(len(columns)), np.zeros(len(columns)), np.ones(len(columns))
-    for place, values in zip(np.flatnonzero(data.x.numeric), _numbers(x, data), strict=True):
+    for place, values in zip(np.flatnonzero(data.x.numeric), _numbers(source), strict=True):
         fill[place] = np.nanmedian(values)
         filled = np.where(np.isnan(values), fill[place], values)
         mean[place] = filled.mean()
@@ -129,18 +128,14 @@ def _origins(names: Sequence[str], numeric: np.ndarray) -> tuple[np.ndarray, np.
     return np.array(columns), marks
 
 
-def _numbers(x: Any, data: Folds) -> Iterator[np.ndarray]:
-    """The columns of numbers in x, in their own units, float64."""
-    if isinstance(x, pd.DataFrame):
-        names = {name for name, is_number in zip(data.feature_names, data.x.numeric, strict=True) if is_number}
-        chosen = x.loc[:, [str(name) in names for name in x.columns]]
-        for column in read_columns(chosen):
-            assert isinstance(column, Numbers)
-            yield column.values
+def _numbers(source: Source) -> Iterator[np.ndarray]:
+    """The columns of numbers, in their own units, float64."""
+    if isinstance(source, TableSource):
+        yield from (column.values for column in source.columns if isinstance(column, Numbers))
         return
-    values = np.asarray(x)
-    flat = values.reshape(len(values), -1)
-    for place in range(flat.shape[1]):
+    assert isinstance(source, ArraySource)
+    flat = source.values.reshape(source.rows, -1)
+    for place in range(source.width):
         yield flat[:, place].astype(np.float64)
 
 

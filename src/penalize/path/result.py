@@ -95,7 +95,8 @@ class RegularizationPath:
     @property
     def cautions(self) -> list[str]:
         """Sentences to read before a choice is trusted: the best strength at an edge of the grid, scores that are not
-        finite or do not differ, a one-standard-error strength at the strongest, training that has not converged."""
+        finite or do not differ, a one-standard-error strength at the strongest, a leap from few zeros to nothing but
+        zeros, training that has not converged."""
         zeroing = self.settings.get("zeroing_strength") if self.settings.get("proximal") is True else None
         known = float(zeroing) if isinstance(zeroing, int | float) else None
         return cautions(self.strengths, self.score, self.score_se, self.zeros, known)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import sklearn
 import torch
 from torch import nn
@@ -26,7 +25,7 @@ from penalize.path.backends.local import Backend, choose_backend
 from penalize.path.backends.store import Stored, open_store
 from penalize.path.backends.workers import cannot_be_sent
 from penalize.path.data.folds import Folds, split
-from penalize.path.data.sources import read_source
+from penalize.path.data.sources import TableSource, read_source
 from penalize.path.data.targets import read_targets
 from penalize.path.grid import DEFAULT_GRID, check_strengths, grid_below, parse_grid
 from penalize.path.making import attached_penalties, made_model
@@ -124,7 +123,7 @@ def regularization_path(
     warm_start
         Whether each strength begins with the weights that the next weaker one of its fold ended with, the weakest with
         those of `model`: from dense to sparse, since weights that are zero rarely come back. Strengths are then trained
-        one after another, with their folds at once.
+        one after another, with their folds at once, so that `resume` keeps whole folds alone: with chunk=1 one by one.
     chunk, memory
         How many models are trained at once, and how many MiB that may take above what processes hold already (Python,
         libraries, the data); the result does not depend on them but for rounding. "auto": as many as is fast, and fits
@@ -210,7 +209,7 @@ def regularization_path(
     results = _collected(stored, job, chunks, progress, resume)
     settings = {
         **_settings(job, penalties, size),
-        **({"feature_names": list(data.feature_names)} if isinstance(x, pd.DataFrame) else {}),
+        **({"feature_names": list(data.feature_names)} if isinstance(source, TableSource) else {}),
         **({} if zeroing is None else {"zeroing_strength": zeroing}),
         "optimizer": str(chosen_optimizer),
         "learning_rate": learning_rate,
@@ -225,7 +224,7 @@ def regularization_path(
         fold_zeros=results["zeros"],
         score_name=training.score.name,
         settings={name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()},
-        all_rows=all_rows(job, x, trains, size if job.stacked else 1, results["epochs"]),
+        all_rows=all_rows(job, source, trains, size if job.stacked else 1, results["epochs"]),
     )
 
 

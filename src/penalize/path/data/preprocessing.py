@@ -82,7 +82,8 @@ def _fit(table: np.ndarray, numeric: np.ndarray, rows: np.ndarray) -> tuple[np.n
     width = table.shape[1]
     fill, shift, factor = np.zeros(width), np.zeros(width), np.ones(width)
     numbers, others = np.flatnonzero(numeric), np.flatnonzero(~numeric)
-    for part in np.split(numbers, range(COLUMNS_AT_ONCE, len(numbers), COLUMNS_AT_ONCE)):
+    for start in range(0, len(numbers), COLUMNS_AT_ONCE):
+        part = numbers[start : start + COLUMNS_AT_ONCE]
         values = table[np.ix_(rows, part)].astype(np.float64)
         imputer = SimpleImputer(strategy="median", keep_empty_features=True)
         filled = imputer.fit_transform(values)
@@ -90,6 +91,7 @@ def _fit(table: np.ndarray, numeric: np.ndarray, rows: np.ndarray) -> tuple[np.n
         fill[part] = imputer.statistics_
         shift[part] = scaler.mean_
         factor[part] = np.where(np.ptp(filled, axis=0) == 0, 0.0, 1 / scaler.scale_)
-    for part in np.split(others, range(COLUMNS_AT_ONCE, len(others), COLUMNS_AT_ONCE)):
+    for start in range(0, len(others), COLUMNS_AT_ONCE):
+        part = others[start : start + COLUMNS_AT_ONCE]
         factor[part] = np.ptp(table[np.ix_(rows, part)], axis=0)
     return fill, shift, factor

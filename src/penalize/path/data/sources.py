@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -139,6 +140,9 @@ class TableSource:
                 are_numbers = [True]
             names += new
             numeric += are_numbers + [False] * (len(new) - 1)
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise DataError(f"two inputs would have the name {twice[0]!r}: rename a column of x, or its level")
         return cls(columns, encoders, tuple(names), np.array(numeric))
 
     @property
