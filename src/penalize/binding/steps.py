@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
 import operator
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from penalize.regularizers.distributed import is_distributed, whole
 
 __all__ = ["GradientBinding"]
 
-_parameters = operator.itemgetter("params")
+_groups, _parameters = operator.attrgetter("param_groups"), operator.itemgetter("params")
 # Settings of parameter groups for which a step may be refused, and those for which a proximal one may.
 _is_differentiated = operator.methodcaller("get", "differentiable")
 SETTINGS_OF_PROXIMAL = ("differentiable", "maximize", "clipnorm", "clipvalue", "global_clipnorm")
@@ -47,10 +47,9 @@ class GradientBinding:
         # One optimizer has all targets, and shares the plan with `loss()`.
         alone = len(optimizers) == 1 and not proximal
         self._shares = [Share(each, penalties if alone else WeightPenalties(())) for each in optimizers]
-        # What the targets were shared out by: the plan of all, the parameters of each group, and the groups' settings.
+        # What the targets were shared out by: the plan of all, the parameters, and the settings of their groups.
         self._plan: Any = None
         self._held: list[torch.Tensor] = []
-        self._sizes: list[int] = []
         self._settings: list[Any] = []
         self._share_out()
         if proximal:
@@ -107,15 +106,14 @@ class GradientBinding:
         it; what is written into a group changes its settings.
         """
         plan = self.penalties.current()
-        groups = [group for each in self.optimizers for group in each.param_groups]
-        lists = list(map(_parameters, groups))
-        sizes = list(map(len, lists))
+        groups = list(chain.from_iterable(map(_groups, self.optimizers)))
+        held = list(chain.from_iterable(map(_parameters, groups)))
         settings = list(map(_settings_of_proximal if self.proximal else _is_differentiated, groups))
         if (
             plan is self._plan
-            and sizes == self._sizes
-            and all(map(operator.is_, itertools.chain.from_iterable(lists), self._held))
             and settings == self._settings
+            and len(held) == len(self._held)
+            and all(map(operator.is_, held, self._held))
         ):
             return
         holders: dict[int, list[Share]] = {}
@@ -159,8 +157,7 @@ class GradientBinding:
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own)
-        self._plan, self._sizes, self._settings = plan, sizes, settings
-        self._held = list(itertools.chain.from_iterable(lists))
+        self._plan, self._held, self._settings = plan, held, settings
 
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]

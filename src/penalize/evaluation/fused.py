@@ -24,8 +24,8 @@ from penalize.regularizers.norms import strengths_of
 __all__ = ["Group", "Plan", "WeightPenalties"]
 
 # Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
-_regularizer, _is_trained, _is_frozen = map(operator.attrgetter, ("regularizer", "requires_grad", "frozen"))
-_kind = operator.attrgetter("dtype", "device")
+_regularizer, _is_frozen = map(operator.attrgetter, ("regularizer", "frozen"))
+_kind = operator.attrgetter("requires_grad", "dtype", "device")
 
 DTYPES = frozenset((torch.float64, torch.float32, torch.float16, torch.bfloat16))
 """Those of which torch can compute sums of many tensors at once."""
@@ -113,8 +113,6 @@ class Plan:
             kind = tensor.device, tensor.dtype, tensor.is_contiguous()
             together.setdefault(kind, []).append((target, strengths))
         self.groups = [Group(members) for members in together.values()]
-        self.tensors = [held for held in self.held if held is not None]
-        self.trained = list(map(_is_trained, self.tensors))
         paying = zip(targets, self.regularizers, self.held, strict=True)
         self.computed = [target for target, regularizer, held in paying if regularizer is not None and held is None]
         self.frozen = list(map(_is_frozen, self.computed))
@@ -122,7 +120,7 @@ class Plan:
         self.in_memory = [weight for weights in groups for weight in weights]
         self.places = Places(self.in_memory)
         known = set(map(id, self.in_memory))
-        self.elsewhere = [tensor for tensor in self.tensors if id(tensor) not in known]
+        self.elsewhere = [held for held in self.held if held is not None and id(held) not in known]
         self.kinds = list(map(_kind, self.elsewhere))
 
     def holds(self) -> bool:
@@ -131,11 +129,10 @@ class Plan:
             all(map(operator.is_, map(_regularizer, self.declarations), self.regularizers))
             and all(map(operator.is_, map(dict.get, self.tables, self.attributes), self.held))
             and all(map(operator.is_, chain.from_iterable(map(dict.values, self.settings)), self.strengths))
-            and list(map(_is_trained, self.tensors)) == self.trained
-            and list(map(_is_frozen, self.computed)) == self.frozen
             # A module that is moved or cast keeps its parameters, and changes what they hold.
             and self.places.hold(self.in_memory)
-            and list(map(_kind, self.elsewhere)) == self.kinds
+            and (not self.elsewhere or list(map(_kind, self.elsewhere)) == self.kinds)
+            and (not self.computed or list(map(_is_frozen, self.computed)) == self.frozen)
         )
 
 

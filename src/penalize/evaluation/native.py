@@ -28,7 +28,7 @@ PLAIN = frozenset((torch.Tensor, nn.Parameter))
 # Python's own loops over these are fast also where their code is cold, as it is in the middle of a training step.
 _place, _is_contiguous, _is_negated = torch.Tensor.data_ptr, torch.Tensor.is_contiguous, torch.Tensor.is_neg
 _bytes, _is_on_cpu, _dtype = map(operator.attrgetter, ("nbytes", "is_cpu", "dtype"))
-_bytes_and_dtype = operator.attrgetter("nbytes", "dtype")
+_kind = operator.attrgetter("requires_grad", "nbytes", "dtype")
 
 
 def _loaded() -> ctypes.CDLL | None:
@@ -52,13 +52,13 @@ class Places:
 
     def __init__(self, tensors: Tensors) -> None:
         self.places = list(map(_place, tensors))
-        self.kinds = list(map(_bytes_and_dtype, tensors))
+        self.kinds = list(map(_kind, tensors))
 
     def hold(self, tensors: Tensors) -> bool:
-        """Whether these tensors, of the same types, lie there still, and mean the same numbers."""
+        """Whether these tensors, of the same types, lie there still, mean the same numbers, and are as frozen."""
         return (
             list(map(_place, tensors)) == self.places
-            and list(map(_bytes_and_dtype, tensors)) == self.kinds
+            and list(map(_kind, tensors)) == self.kinds
             and all(map(_is_contiguous, tensors))
             and not any(map(_is_negated, tensors))
         )
