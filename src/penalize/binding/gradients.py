@@ -105,7 +105,7 @@ class Share:
             self.added.clear()
             return
         # All are looked at before one is changed.
-        gradients = [_gradients_of(group) for group in plan.groups]
+        gradients = list(map(_gradients_of, plan.groups))
         if plan.others:
             self._add_alone(plan.others, None, set())
         for group, (own, addresses) in zip(plan.groups, gradients, strict=True):

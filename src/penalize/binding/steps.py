@@ -15,7 +15,7 @@ from torch._compile import _disable_dynamo
 from penalize.binding.gradients import Share
 from penalize.binding.zeroing import when_zeroed
 from penalize.errors import ArrayError, BindError
-from penalize.evaluation import WeightPenalties, total
+from penalize.evaluation import Plan, WeightPenalties, total
 from penalize.regularizers.distributed import is_distributed, whole
 
 __all__ = ["GradientBinding"]
@@ -51,7 +51,8 @@ class GradientBinding:
         self._plan: Any = None
         self._held: list[torch.Tensor] = []
         self._settings: list[Any] = []
-        self._share_out()
+        for share in self._shares:
+            self._plan_of(share)
         if proximal:
             from penalize.binding.proximal import warn_of_decay
 
@@ -75,7 +76,7 @@ class GradientBinding:
 
     def backward(self) -> None:
         """Add the gradients now; the next step of each optimizer does not."""
-        self._share_out()
+        plans = [self._plan_of(share) for share in self._shares]
         for share in self._shares:
             if share.waits():
                 raise BindError(
@@ -86,8 +87,8 @@ class GradientBinding:
         if not self._hears_zeroing:
             self._hears_zeroing = True
             self._undo += [when_zeroed(share.optimizer, share.begin) for share in self._shares]
-        for share in self._shares:
-            share.add_ahead(share.penalties.current())
+        for share, plan in zip(self._shares, plans, strict=True):
+            share.add_ahead(plan)
 
     def clip_grad_norm_(self, max_norm: float, norm_type: float) -> torch.Tensor:
         """Clip the gradients of all parameters together; the next proximal steps know by how much."""
@@ -99,8 +100,8 @@ class GradientBinding:
             share.clipping.coefficient *= coefficient
         return norm
 
-    def _share_out(self) -> None:
-        """Give each optimizer its targets, where parameters or optimizers are others than before.
+    def _plan_of(self, share: Share) -> Plan:
+        """The plan for one optimizer's targets, which are shared out anew where something is not as it was.
 
         Parameters may have been unfrozen, replaced or tied since the last step, or given to an optimizer or taken from
         it; what is written into a group changes its settings.
@@ -109,13 +110,18 @@ class GradientBinding:
         groups = list(chain.from_iterable(map(_groups, self.optimizers)))
         held = list(chain.from_iterable(map(_parameters, groups)))
         settings = list(map(_settings_of_proximal if self.proximal else _is_differentiated, groups))
-        if (
+        if not (
             plan is self._plan
             and settings == self._settings
             and len(held) == len(self._held)
             and all(map(operator.is_, held, self._held))
         ):
-            return
+            self._share_out()
+            self._plan, self._held, self._settings = plan, held, settings
+        return plan if share.penalties is self.penalties else share.penalties.current()
+
+    def _share_out(self) -> None:
+        """Give each optimizer its targets."""
         holders: dict[int, list[Share]] = {}
         differentiated: set[int] = set()
         for share in self._shares:
@@ -157,7 +163,6 @@ class GradientBinding:
         if len(self._shares) > 1 or self.proximal:
             for share, own in targets.items():
                 share.penalties = WeightPenalties(own)
-        self._plan, self._held, self._settings = plan, held, settings
 
     def _before_step(
         self, share: Share, optimizer: torch.optim.Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -166,7 +171,7 @@ class GradientBinding:
             return self._before_compiled_step(share, optimizer, args, kwargs)
         if len(args) > 1 or kwargs:
             return self._begin_step(share, optimizer, args, kwargs)
-        self._add(share)
+        share.add(self._plan_of(share))
         return None
 
     def _begin_step(
@@ -176,7 +181,7 @@ class GradientBinding:
         itself, *given = args
         closure = given[0] if given else kwargs.get("closure")
         if closure is None:
-            self._add(share)
+            share.add(self._plan_of(share))
             return None
         if share.waits():
             raise BindError(
@@ -204,7 +209,7 @@ class GradientBinding:
     def _penalized(self, share: Share, closure: Callable[[], Any]) -> Callable[[], Any]:
         def evaluate() -> Any:
             loss = closure()
-            self._add(share)
+            share.add(self._plan_of(share))
             if loss is None:
                 return None
             with torch.no_grad():
@@ -212,10 +217,6 @@ class GradientBinding:
                 return loss + total(values, lambda: torch.as_tensor(loss).device)
 
         return evaluate
-
-    def _add(self, share: Share) -> None:
-        self._share_out()
-        share.add(self._plan if share.penalties is self.penalties else share.penalties.current())
 
 
 def _check_weight(name: str, weight: torch.Tensor) -> None:
