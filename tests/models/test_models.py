@@ -508,6 +508,10 @@ def test_what_cannot_be_compiled_or_used():
         with pytest.raises(NotCompiledError, match="compile the model before"):
             use()
     assert model.predict(X, verbose=0).shape == (50, 1)
+    model.compile(None, "mse")
+    assert model.evaluate(X, Y, verbose=0) > 0
+    with pytest.raises(NotCompiledError, match="compiled without an optimizer, which fit needs"):
+        model.fit(X, Y)
     with pytest.raises(UnknownNameError, match="did you mean 'adam'"):
         model.compile("adaam", "mse")
     with pytest.raises(UnknownNameError, match="unknown loss"):

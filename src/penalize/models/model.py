@@ -319,6 +319,8 @@ class Model(Persistent):
         None, with a warning, where nothing can be trained.
         """
         if self._optimizer is None:
+            if self._optimizer_spec is None:
+                raise NotCompiledError(f"{self.name} was compiled without an optimizer, which fit needs")
             if isinstance(self._optimizer_spec, torch.optim.Optimizer):
                 self._optimizer = self._optimizer_spec
             else:
